@@ -1,0 +1,193 @@
+"""How the kernels are compiled, and where their machine code is kept.
+
+Two decorators: :func:`kernel` for the functions that Python calls, whose machine code is kept on
+disk, and :func:`helper` for the functions that only kernels call.
+
+Numba's own disk cache is not used, for three reasons. It dates a kernel by the file that defines
+it, so a change in a helper of another file goes unnoticed; it fails at import where no folder is
+writable, and does not read a warm cache there; and two processes that fill it at once can swap
+their entries. Here one file holds one compiled signature, its name holds a digest of everything
+that the machine code depends on, and it appears by an atomic rename.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+from numba.core import config
+from numba.core.caching import _Cache
+from numba.core.compiler import CompileResult
+from numba.core.serialize import dumps
+
+# "contract" lets LLVM fuse a multiply and an add into one FMA. Flags that reorder sums or assume
+# that NaN, infinities or signed zeros do not occur are left out: results must follow NumPy's.
+# error_model="numpy" drops the zero test of each division, which keeps loops from vectorising.
+OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
+
+ANNOUNCE_AFTER_SECONDS = 3.0
+
+_KERNELS = Path(__file__).resolve().parent.parent
+
+
+def helper(function: Callable[..., Any]) -> Any:
+    """Compile a function that only kernels call; its code becomes a part of theirs."""
+    return numba.njit(**OPTIONS)(function)
+
+
+def kernel(function: Callable[..., Any]) -> Any:
+    """Compile a function that Python calls, and keep its machine code on disk."""
+    compiled = numba.njit(**OPTIONS)(function)
+    if not config.DISABLE_JIT:
+        compiled._cache = KernelCache(function)
+    return compiled
+
+
+@cache
+def source_digest() -> str:
+    """Return a digest of the sources of all CPU kernels: they compile into one another."""
+    digest = hashlib.blake2b(digest_size=6)
+    for path in sorted([*_KERNELS.glob("*.py"), *_KERNELS.glob("cpu/*.py")]):
+        digest.update(path.name.encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def cache_folders() -> list[Path]:
+    """Return the folders in which machine code is looked for, in order.
+
+    ``NUMBA_CACHE_DIR`` alone where it is set; else beside the sources, then the user's own
+    cache folder, for installations that the user may not write to.
+    """
+    if config.CACHE_DIR:
+        return [Path(config.CACHE_DIR) / "fastnn"]
+    if sys.platform == "win32":
+        user = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        user = Path.home() / "Library" / "Caches"
+    else:
+        user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return [_KERNELS / "__pycache__", user / "fastnn"]
+
+
+def writable_cache_folder() -> Path | None:
+    """Return the first folder of :func:`cache_folders` that can be written to, or None."""
+    for folder in cache_folders():
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()
+        except OSError:
+            continue
+        return folder
+    return None
+
+
+class KernelCache(_Cache):
+    """The compiled signatures of one kernel, one file each."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+        self._enabled = True
+        self._announcement: threading.Timer | None = None
+
+    @property
+    def cache_path(self) -> str:
+        return str(cache_folders()[0])
+
+    def enable(self) -> None:
+        self._enabled = True
+
+    def disable(self) -> None:
+        self._enabled = False
+
+    def flush(self) -> None:
+        for folder in cache_folders():
+            for path in folder.glob(f"fastnn-*-{self._function.__name__}-*.nbc"):
+                path.unlink(missing_ok=True)
+
+    def _file_name(self, signature: Any, codegen: Any) -> str:
+        # Everything that the machine code depends on, the processor and its features included.
+        facts = (
+            self._function.__module__,
+            self._function.__qualname__,
+            str(signature),
+            codegen.magic_tuple(),
+            numba.__version__,
+            np.__version__,
+            sys.implementation.cache_tag,
+            config.BOUNDSCHECK,
+            str(config.OPT),
+            config.DEBUGINFO_DEFAULT,
+            config.LOOP_VECTORIZE,
+            config.SLP_VECTORIZE,
+        )
+        key = hashlib.blake2b(repr(facts).encode(), digest_size=12).hexdigest()
+        return f"fastnn-{source_digest()}-{self._function.__name__}-{key}.nbc"
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """Return the compiled signature from disk, or None where it must be compiled."""
+        if self._enabled:
+            target_context.refresh()
+            name = self._file_name(sig, target_context.codegen())
+            for folder in cache_folders():
+                try:
+                    payload = pickle.loads((folder / name).read_bytes())
+                    return CompileResult._rebuild(target_context, *payload)
+                except (OSError, EOFError, pickle.UnpicklingError):
+                    continue  # absent, unreadable or cut short: the next folder, or compile
+        self._announce_if_slow()
+        return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep the compiled signature, where a folder for it can be written to."""
+        if self._announcement is not None:
+            self._announcement.cancel()
+        folder = writable_cache_folder() if self._enabled else None
+        if folder is None:
+            return
+        # The folder beside the sources serves this installation alone: what other sources
+        # left there can never be used again.
+        if folder.parent == _KERNELS:
+            for path in folder.glob("fastnn-*.nbc"):
+                if not path.name.startswith(f"fastnn-{source_digest()}-"):
+                    path.unlink(missing_ok=True)
+        target = folder / self._file_name(sig, data.codegen)
+        try:
+            descriptor, temporary = tempfile.mkstemp(dir=folder, suffix=".tmp")
+            try:
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(dumps(data._reduce()))
+                os.replace(temporary, target)
+            except BaseException:
+                os.unlink(temporary)
+                raise
+        except OSError:
+            return  # a full disk costs the next process a compilation, not this one its result
+
+    def _announce_if_slow(self) -> None:
+        name = self._function.__name__
+
+        def announce() -> None:
+            folder = writable_cache_folder()
+            kept = f"kept in {folder}" if folder else "no cache folder is writable: not kept"
+            print(
+                f"fastnn: compiling '{name}' for this processor, once ({kept}) ...",
+                file=sys.stderr,
+                flush=True,
+            )
+
+        if self._announcement is not None:
+            self._announcement.cancel()
+        self._announcement = threading.Timer(ANNOUNCE_AFTER_SECONDS, announce)
+        self._announcement.daemon = True
+        self._announcement.start()
