@@ -338,9 +338,7 @@ def _arguments(
     return m, spread, _generator(seed), float_dtype
 
 
-def _two_classes(
-    m: int, rng: np.random.Generator
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def _two_classes(m: int, rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return m labels in shuffled order, and each example's place in its class, 0 to 1."""
     ones = m // 2
     zeros = m - ones

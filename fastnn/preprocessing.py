@@ -115,8 +115,9 @@ def flatten_images(images: ArrayLike) -> NDArray[Any]:
     Returns
     -------
     ndarray
-        X of shape (h * w * c, m) and the dtype of images. It is a view of images wherever each
-        image lies in one piece in memory (as in a C-ordered array), otherwise a copy.
+        X of shape (h * w * c, m) and the dtype of images. It is a view of images wherever NumPy
+        can reshape without copying, as where each image lies in one piece in memory (any
+        C-ordered array, any choice of its images by a slice); otherwise a copy.
 
     Raises
     ------
@@ -127,7 +128,8 @@ def flatten_images(images: ArrayLike) -> NDArray[Any]:
 
     Notes
     -----
-    Source: ``seed/notes.txt``, the flattening trick for a matrix of shape (a, b, c, d).
+    Source: the flattening trick of the first exercise in A. Ng's course "Neural Networks and
+    Deep Learning".
 
     Examples
     --------
@@ -181,7 +183,8 @@ def scale_pixels(images: ArrayLike, dtype: DTypeLike = np.float32) -> NDArray[An
 
     Notes
     -----
-    Source: ``seed/notes.txt``, "divide every row of the dataset by 255".
+    Source: the first exercise in A. Ng's course "Neural Networks and Deep Learning", which
+    divides every row of a picture data set by the largest value of a pixel channel.
 
     Examples
     --------
@@ -199,13 +202,9 @@ def scale_pixels(images: ArrayLike, dtype: DTypeLike = np.float32) -> NDArray[An
     if array.size == 0:
         raise ValueError(f"images is empty, its shape is {array.shape}: expected pixels")
     scaled = np.empty_like(array, dtype=result_dtype, subok=False)
-    return np.divide(
-        array,
-        255,
-        out=scaled,
-        dtype=np.result_type(array.dtype, result_dtype),
-        casting="same_kind",
-    )
+    wider = np.result_type(array.dtype, result_dtype)
+    np.divide(array, 255, out=scaled, dtype=wider, casting="same_kind")
+    return scaled
 
 
 class Standardizer:
@@ -247,8 +246,7 @@ class Standardizer:
     Statistics and results are computed in float64 whatever the dtype of X, and results are
     rounded once. The division is by m, not m - 1, as in ``numpy.std``.
 
-    Source: ``seed/notes.txt``, "center and standardize your dataset", here with one mean and
-    one deviation a feature.
+    Source: the z-score of statistics, feature by feature.
 
     Examples
     --------
@@ -267,7 +265,7 @@ class Standardizer:
     mean_: NDArray[np.float64]
     scale_: NDArray[np.float64]
 
-    def __init__(self, dtype: DTypeLike = None) -> None:
+    def __init__(self, dtype: DTypeLike | None = None) -> None:
         self.dtype: np.dtype[Any] | None = None if dtype is None else _float_dtype(dtype)
 
     def __repr__(self) -> str:
@@ -450,7 +448,7 @@ def _statistics(X: NDArray[Any], name: str) -> tuple[NDArray[np.float64], NDArra
 
 
 def standardize(
-    X_train: ArrayLike, *others: ArrayLike, dtype: DTypeLike = None
+    X_train: ArrayLike, *others: ArrayLike, dtype: DTypeLike | None = None
 ) -> tuple[NDArray[Any], ...]:
     """Standardize a training set, and any other sets by the statistics of the training set.
 
@@ -689,7 +687,7 @@ def _shares(counts: NDArray[np.intp], m_test: int) -> NDArray[np.intp]:
             )
     exact = counts * (m_test / m)
     shares: NDArray[np.intp] = np.clip(np.floor(exact).astype(np.intp), 1, counts - 1)
-    # Both loops run over classes, at most once for each.
+    # Neither loop takes more turns than there are classes.
     while shares.sum() < m_test:
         shares[np.argmax(np.where(shares < counts - 1, exact - shares, -np.inf))] += 1
     while shares.sum() > m_test:

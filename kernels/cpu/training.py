@@ -1,0 +1,296 @@
+"""Whole networks: forward, gradient, and training, in one call each.
+
+A block of ``work.width`` examples goes forward and backward through all layers while what it
+leaves stays in the cache. For layer l, with n_l units, in that block:
+
+    A_0 = X                                     read where it stands, or gathered when shuffled
+    D_l = W_l A_(l-1) + b_l                     Z, for the moment
+    A_l = g(D_l), D_l := g'(D_l)                one pass over both
+    D_L = dZ_L                                  from the loss
+    dW_l += D_l A_(l-1)^T;  db_l += sum D_l     the 1/m follows when all blocks are done
+    D_(l-1) := (W_l^T D_l) * D_(l-1)            dZ of the layer below
+
+The blocks do not depend on the number of threads, and their sums are taken in their order.
+"""
+
+from __future__ import annotations
+
+from ..codes import ADAMW, SOFTMAX
+from .activations import softmax_backward_columns, softmax_columns, values, values_and_derivatives
+from .compiler import helper, kernel
+from .linear import block_sum
+from .losses import output_block
+from .optimizers import add_penalties, penalty, update
+from .product import product
+from .vectors import ACCUMULATE, BIAS, ZERO
+
+
+@helper
+def gather_matrix(out, X, feature, example, n, order, start, m, width, columns):  # type: ignore[no-untyped-def]
+    """Copy the examples order[start : start + m] of a matrix into ``out``.
+
+    They become columns, ``width`` apart, or rows of n where ``columns`` is false.
+    """
+    if columns:
+        for i in range(n):
+            line = out[i * width : i * width + m]
+            for j in range(m):
+                line[j] = X[i * feature + order[start + j] * example]
+    else:
+        for j in range(m):
+            place = order[start + j] * example
+            line, row = out[j * n : (j + 1) * n], X[place : place + n]
+            for i in range(n):
+                line[i] = row[i]
+
+
+@helper
+def gather_targets(work, examples, order, start, m, n):  # type: ignore[no-untyped-def]
+    """Put the targets and weights of the examples order[start : start + m] into work."""
+    width, Y, weights = work.width, work.Y, work.weights
+    one = type(weights[0])(1)
+    if examples.labels.size > 0:
+        for i in range(n):
+            for j in range(m):
+                Y[i * width + j] = 0
+        for j in range(m):
+            Y[examples.labels[order[start + j]] * width + j] = one
+    else:
+        gather_matrix(
+            Y, examples.Y, examples.Y_feature, examples.Y_example, n, order, start, m, width, True
+        )
+    if examples.weights.size > 0:
+        for j in range(m):
+            weights[j] = examples.weights[order[start + j]]
+    else:
+        for j in range(m):
+            weights[j] = one
+
+
+@helper
+def block_gradient(parameters, network, B, b, b_feature, b_example, m, work, begin):  # type: ignore[no-untyped-def]
+    """Return the summed losses of one block, and add its gradient (start it, if ``begin``).
+
+    B tells where the block's inputs stand: feature i of example j at b + i b_feature + j b_example.
+    Targets and weights are in ``work``.
+    """
+    sizes, codes, width = network.sizes, network.activations, work.width
+    A, D, T, G, panel = work.A, work.D, work.T, work.gradient, work.panel
+    last = sizes.size - 1
+    place, layer, below = 0, 0, 0  # of W_l in the parameters, of the blocks of layers l, l - 1
+    total = 0.0
+    for l in range(1, last + 1):
+        n_in, n = sizes[l - 1], sizes[l]
+        source, s, s_row, s_column = A, below, width, 1
+        if l == 1:
+            source, s, s_row, s_column = B, b, b_feature, b_example
+        product(
+            D, layer, width,
+            parameters, place, n_in, 1,
+            source, s, s_row, s_column,
+            n, m, n_in,
+            BIAS, parameters, place + n * n_in, panel,
+        )  # fmt: skip
+        if l == last:
+            total = output_block(
+                A, D, work.Y, work.weights, layer, width, n, m, codes[l - 1], network.loss, work.losses
+            )
+        elif codes[l - 1] == SOFTMAX:
+            softmax_columns(A, D, layer, width, n, m, work.losses)
+        else:
+            cells = n * width
+            values_and_derivatives(
+                A[layer : layer + cells], D[layer : layer + cells], codes[l - 1]
+            )
+        below = layer
+        layer += n * width
+        place += n * n_in + n
+
+    start = ZERO if begin else ACCUMULATE
+    for l in range(last, 0, -1):
+        n_in, n = sizes[l - 1], sizes[l]
+        layer -= n * width
+        below = layer - n_in * width
+        place -= n * n_in + n
+        source, s, s_row, s_column = A, below, width, 1
+        if l == 1:
+            source, s, s_row, s_column = B, b, b_feature, b_example
+        product(
+            G, place, n_in,
+            D, layer, width, 1,
+            source, s, s_column, s_row,
+            n, n_in, m,
+            start, G, 0, panel,
+        )  # fmt: skip
+        db = G[place + n * n_in : place + n * n_in + n]
+        for i in range(n):
+            row_sum = block_sum(D[layer + i * width : layer + i * width + m])
+            db[i] = row_sum if begin else db[i] + row_sum
+        if l > 1:
+            product(
+                T, 0, width,
+                parameters, place, 1, n_in,
+                D, layer, width, 1,
+                n_in, m, n,
+                ZERO, T, 0, panel,
+            )  # fmt: skip
+            if codes[l - 2] == SOFTMAX:
+                softmax_backward_columns(D, T, A, below, width, n_in, m, work.losses)
+            else:
+                d, t = D[below : below + n_in * width], T[: n_in * width]
+                for i in range(d.size):
+                    d[i] = d[i] * t[i]
+    return total
+
+
+@helper
+def batch_gradient(parameters, network, examples, order, start, stop, gathered, rule, work):  # type: ignore[no-untyped-def]
+    """Return J over the examples order[start : stop], and leave its gradient in ``work``.
+
+    Unless ``gathered``, order is 0, 1, 2, ... and X is read where it stands.
+    """
+    sizes, width = network.sizes, work.width
+    n_x, n_y = sizes[0], sizes[sizes.size - 1]
+    columns = examples.X_example == 1
+    total = 0.0
+    for block in range(start, stop, width):
+        m = min(width, stop - block)
+        gather_targets(work, examples, order, block, m, n_y)
+        B, b, feature, example = (
+            examples.X, block * examples.X_example, examples.X_feature, examples.X_example,
+        )  # fmt: skip
+        if gathered:
+            gather_matrix(
+                work.X, examples.X, examples.X_feature, examples.X_example,
+                n_x, order, block, m, width, columns,
+            )  # fmt: skip
+            B, b, feature, example = work.X, 0, 1, n_x
+            if columns:
+                feature, example = width, 1
+        total += block_gradient(
+            parameters, network, B, b, feature, example, m, work, block == start
+        )
+    count = stop - start
+    J = total / count
+    place = 0
+    for l in range(1, sizes.size):
+        n, n_w = sizes[l], sizes[l] * sizes[l - 1]
+        w, g = parameters[place : place + n_w], work.gradient[place : place + n_w]
+        add_penalties(w, g, 1 / count, rule.l1, rule.l2)
+        if rule.l1 != 0 or rule.l2 != 0:
+            J += penalty(w, rule.l1, rule.l2, work.losses)
+        place += n_w
+        add_penalties(
+            parameters[place : place + n], work.gradient[place : place + n], 1 / count, 0.0, 0.0
+        )
+        place += n
+    return J
+
+
+@helper
+def optimizer_step(parameters, network, rule, state, step, work):  # type: ignore[no-untyped-def]
+    """Update the parameters by the gradient in ``work``, layer by layer: biases do not decay."""
+    sizes, place = network.sizes, 0
+    decay = rule.weight_decay if rule.kind == ADAMW else 0.0
+    for l in range(1, sizes.size):
+        n_w, n = sizes[l] * sizes[l - 1], sizes[l]
+        for begin, end, shrink in (
+            (place, place + n_w, decay),
+            (place + n_w, place + n_w + n, 0.0),
+        ):
+            update(
+                parameters[begin:end], work.gradient[begin:end],
+                state[0, begin:end], state[1, begin:end], rule, shrink, step,
+            )  # fmt: skip
+        place += n_w + n
+
+
+@helper
+def shuffle(order, random):  # type: ignore[no-untyped-def]
+    """Permute in place (Fisher and Yates), drawing from a 64-bit xorshift (Marsaglia 2003)."""
+    x = random[0]
+    for i in range(order.size - 1, 0, -1):
+        x ^= x << type(x)(13)
+        x ^= x >> type(x)(7)
+        x ^= x << type(x)(17)
+        # the high half of a 32-bit draw times i + 1 is a number from 0 to i
+        j = ((x >> type(x)(32)) * type(x)(i + 1)) >> type(x)(32)
+        order[i], order[j] = order[j], order[i]
+    random[0] = x
+
+
+@kernel
+def network_forward(out, out_rows, parameters, network, examples, work):  # type: ignore[no-untyped-def]
+    """out = A of the last layer, (n_y, m); X is read where it stands."""
+    sizes, codes, width = network.sizes, network.activations, work.width
+    A, T, last = work.A, work.T, network.sizes.size - 1
+    n_y = sizes[last]
+    flat = out.reshape(-1)
+    for block in range(0, examples.count, width):
+        m = min(width, examples.count - block)
+        place = 0
+        for l in range(1, last + 1):
+            n_in, n = sizes[l - 1], sizes[l]
+            source, s, s_row, s_column = A, 0, width, 1
+            if l == 1:
+                source, s = examples.X, block * examples.X_example
+                s_row, s_column = examples.X_feature, examples.X_example
+            product(
+                T, 0, width,
+                parameters, place, n_in, 1,
+                source, s, s_row, s_column,
+                n, m, n_in,
+                BIAS, parameters, place + n * n_in, work.panel,
+            )  # fmt: skip
+            if codes[l - 1] == SOFTMAX:
+                softmax_columns(A, T, 0, width, n, m, work.losses)
+            else:
+                values(A[: n * width], T[: n * width], codes[l - 1])
+            place += n * n_in + n
+        if out_rows:
+            for j in range(m):
+                for i in range(n_y):
+                    flat[(block + j) * n_y + i] = A[i * width + j]
+        else:
+            for i in range(n_y):
+                target = flat[i * examples.count + block : i * examples.count + block + m]
+                line = A[i * width : i * width + m]
+                for j in range(m):
+                    target[j] = line[j]
+
+
+@kernel
+def network_gradient(parameters, network, examples, order, rule, work):  # type: ignore[no-untyped-def]
+    """Return J over all examples, and leave its gradient in ``work.gradient``."""
+    return batch_gradient(
+        parameters, network, examples, order, 0, examples.count, False, rule, work
+    )
+
+
+@kernel
+def train(parameters, network, examples, batch_size, shuffled, rule, progress, steps, work):  # type: ignore[no-untyped-def]
+    """Take up to ``steps`` steps of training, from where ``progress`` stands.
+
+    The cost of an epoch is the mean over its examples of J, as each batch met it.
+    """
+    counts, order, m = progress.counts, progress.order, examples.count
+    for _ in range(steps):
+        if counts[1] == counts[3]:
+            return
+        start = counts[2]
+        if start == 0 and shuffled:
+            shuffle(order, progress.random)
+        stop = min(start + batch_size, m)
+        J = batch_gradient(
+            parameters, network, examples, order, start, stop, shuffled, rule, work
+        )
+        counts[0] += 1
+        optimizer_step(parameters, network, rule, progress.state, counts[0], work)
+        progress.cost[0] += J * (stop - start)
+        counts[2] = stop
+        if stop == m:
+            progress.costs[counts[1]] = progress.cost[0] / m
+            progress.cost[0] = 0
+            progress.snapshot[:] = parameters
+            counts[1] += 1
+            counts[2] = 0

@@ -1,0 +1,405 @@
+"""Every formula in plain NumPy: the specification that the compiled kernels are tested against.
+
+Notation as in the notes: one example a column, Z = W A_prev + b, A = g(Z); J is the mean over
+the examples of the loss, and the 1/m lives in dW and db alone. ``dtype`` is the type that a
+formula is computed in: float64 for a specification, a narrower one to see what error the plain
+formula makes there. Nothing here imports Numba.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .codes import LEAK
+from .structures import Progress, Rule
+
+Array = NDArray[Any]
+
+# ------------------------------------------------------------------ activations
+
+
+def _normal_cdf(Z: Array, dtype: Any) -> Array:
+    # NumPy has no erf: the standard library's, one value at a time.
+    return np.frompyfunc(lambda z: 0.5 * math.erfc(-z / math.sqrt(2.0)), 1, 1)(Z).astype(dtype)
+
+
+def _normal_density(Z: Array) -> Array:
+    return np.exp(-Z * Z / 2) / Z.dtype.type(math.sqrt(2 * math.pi))
+
+
+def sigmoid(Z: Array, *, dtype: Any = np.float64) -> Array:
+    """Return 1 / (1 + exp(-z)), computed so that nothing overflows."""
+    Z = np.asarray(Z, dtype)
+    e = np.exp(-np.abs(Z))
+    return np.where(Z >= 0, 1, e) / (1 + e)
+
+
+def softmax(Z: Array, *, dtype: Any = np.float64) -> Array:
+    """Return exp(z_i) / sum_k exp(z_k) for each column."""
+    Z = np.asarray(Z, dtype)
+    e = np.exp(Z - Z.max(axis=0))
+    return e / e.sum(axis=0)
+
+
+def activation_forward(Z: Array, activation: str, *, dtype: Any = np.float64) -> Array:
+    """Return A = g(Z)."""
+    Z = np.asarray(Z, dtype)
+    match activation:
+        case "identity":
+            return Z.copy()
+        case "sigmoid":
+            return sigmoid(Z, dtype=dtype)
+        case "tanh":
+            return np.tanh(Z)
+        case "relu":
+            return np.maximum(Z, 0)
+        case "leaky_relu":
+            return np.maximum(Z.dtype.type(LEAK) * Z, Z)
+        case "softmax":
+            return softmax(Z, dtype=dtype)
+        case "elu":
+            return np.where(Z >= 0, Z, np.expm1(np.minimum(Z, 0)))
+        case "gelu":
+            return Z * _normal_cdf(Z, dtype)
+        case "silu":
+            return Z * sigmoid(Z, dtype=dtype)
+        case "softplus":
+            return np.logaddexp(Z.dtype.type(0), Z)
+    raise ValueError(f"unknown activation {activation!r}")
+
+
+def activation_derivative(Z: Array, activation: str, *, dtype: Any = np.float64) -> Array:
+    """Return g'(Z); for softmax the diagonal of the Jacobian, a_i (1 - a_i)."""
+    Z = np.asarray(Z, dtype)
+    match activation:
+        case "identity":
+            return np.ones_like(Z)
+        case "sigmoid":
+            return sigmoid(Z, dtype=dtype) * sigmoid(-Z, dtype=dtype)
+        case "tanh":
+            # 1 - tanh(z)^2, without its cancellation
+            return 4 * sigmoid(2 * Z, dtype=dtype) * sigmoid(-2 * Z, dtype=dtype)
+        case "relu":
+            return (Z >= 0).astype(dtype)
+        case "leaky_relu":
+            return np.where(Z >= 0, Z.dtype.type(1), Z.dtype.type(LEAK))
+        case "softmax":
+            A = softmax(Z, dtype=dtype)
+            return A * (1 - A)
+        case "elu":
+            return np.where(Z >= 0, 1, np.exp(np.minimum(Z, 0)))
+        case "gelu":
+            return _normal_cdf(Z, dtype) + Z * _normal_density(Z)
+        case "silu":
+            s = sigmoid(Z, dtype=dtype)
+            return s + Z * s * sigmoid(-Z, dtype=dtype)
+        case "softplus":
+            return sigmoid(Z, dtype=dtype)
+    raise ValueError(f"unknown activation {activation!r}")
+
+
+def activation_backward(dA: Array, Z: Array, activation: str, *, dtype: Any = np.float64) -> Array:
+    """Return dZ = dA * g'(Z); for softmax A * (dA - sum_k dA_k A_k), its whole Jacobian."""
+    dA = np.asarray(dA, dtype)
+    if activation == "softmax":
+        A = softmax(Z, dtype=dtype)
+        return A * (dA - (dA * A).sum(axis=0))
+    return dA * activation_derivative(Z, activation, dtype=dtype)
+
+
+# ------------------------------------------------------------------ one layer
+
+
+def linear_forward(A_prev: Array, W: Array, b: Array, *, dtype: Any = np.float64) -> Array:
+    """Return Z = W A_prev + b   # (n_out, n_in) (n_in, m) + (n_out, 1) -> (n_out, m)."""
+    return np.asarray(W, dtype) @ np.asarray(A_prev, dtype) + np.asarray(b, dtype)
+
+
+def layer_forward(
+    A_prev: Array, W: Array, b: Array, activation: str, *, dtype: Any = np.float64
+) -> tuple[Array, Array]:
+    """Return A = g(Z) and Z = W A_prev + b."""
+    Z = linear_forward(A_prev, W, b, dtype=dtype)
+    return activation_forward(Z, activation, dtype=dtype), Z
+
+
+def output_gradient(A: Array, Y: Array, *, dtype: Any = np.float64) -> Array:
+    """Return dZ = A - Y."""
+    return np.asarray(A, dtype) - np.asarray(Y, dtype)
+
+
+def hidden_gradient(
+    W_next: Array, dZ_next: Array, Z: Array, activation: str, *, dtype: Any = np.float64
+) -> Array:
+    """Return dZ = (W_next^T dZ_next) * g'(Z)   # (n, n_next) (n_next, m) -> (n, m)."""
+    dA = np.asarray(W_next, dtype).T @ np.asarray(dZ_next, dtype)
+    return activation_backward(dA, Z, activation, dtype=dtype)
+
+
+def weight_gradient(dZ: Array, A_prev: Array, *, dtype: Any = np.float64) -> Array:
+    """Return dW = (1/m) dZ A_prev^T   # (n_out, m) (m, n_in) -> (n_out, n_in)."""
+    dZ = np.asarray(dZ, dtype)
+    return dZ @ np.asarray(A_prev, dtype).T / dZ.dtype.type(dZ.shape[1])
+
+
+def bias_gradient(dZ: Array, *, dtype: Any = np.float64) -> Array:
+    """Return db = (1/m) sum over the examples of dZ   # (n_out, m) -> (n_out, 1)."""
+    return np.asarray(dZ, dtype).mean(axis=1, keepdims=True)
+
+
+def linear_backward(
+    dZ: Array, A_prev: Array, W: Array, *, dtype: Any = np.float64
+) -> tuple[Array, Array, Array]:
+    """Return dA_prev = W^T dZ, dW and db."""
+    dA_prev = np.asarray(W, dtype).T @ np.asarray(dZ, dtype)
+    return dA_prev, weight_gradient(dZ, A_prev, dtype=dtype), bias_gradient(dZ, dtype=dtype)
+
+
+# ------------------------------------------------------------------ losses
+
+
+def _x_log_y(x: Array, y: Array) -> Array:
+    # 0 log 0 = 0: a target of zero asks nothing of the logarithm.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(x == 0, 0, x * np.log(y))
+
+
+def losses(A: Array, Y: Array, loss: str, *, dtype: Any = np.float64) -> Array:
+    """Return the loss of each example, summed over the outputs   # (n_y, m) -> (m,)."""
+    A, Y = np.asarray(A, dtype), np.asarray(Y, dtype)
+    match loss:
+        case "binary_cross_entropy":
+            return -(_x_log_y(Y, A) + _x_log_y(1 - Y, 1 - A)).sum(axis=0)
+        case "cross_entropy":
+            return -_x_log_y(Y, A).sum(axis=0)
+        case "squared_error":
+            return ((A - Y) ** 2).sum(axis=0) / 2
+    raise ValueError(f"unknown loss {loss!r}")
+
+
+def losses_from_logits(
+    Z: Array, Y: Array, activation: str, loss: str, *, dtype: Any = np.float64
+) -> Array:
+    """Return the loss of each example from the output layer's Z: no logarithm of zero."""
+    Z, Y = np.asarray(Z, dtype), np.asarray(Y, dtype)
+    if (activation, loss) == ("sigmoid", "binary_cross_entropy"):
+        # -log sigmoid(z) = softplus(-z) and -log(1 - sigmoid(z)) = softplus(z)
+        return (np.logaddexp(Z.dtype.type(0), Z) - Y * Z).sum(axis=0)
+    if (activation, loss) == ("softmax", "cross_entropy"):
+        # -log a_i = log(sum_k exp(z_k)) - z_i
+        top = Z.max(axis=0)
+        total = top + np.log(np.exp(Z - top).sum(axis=0))
+        return (Y * (total - Z)).sum(axis=0)
+    return losses(activation_forward(Z, activation, dtype=dtype), Y, loss, dtype=dtype)
+
+
+def cost(A: Array, Y: Array, loss: str, *, dtype: Any = np.float64) -> float:
+    """Return J, the mean over the examples of the loss."""
+    return float(losses(A, Y, loss, dtype=dtype).mean())
+
+
+def penalty(weights: Sequence[Array], l1: float, l2: float) -> float:
+    """Return l1 sum |w| + (l2/2) sum w^2 over the weights, never the biases."""
+    return sum(
+        l1 * float(np.abs(W, dtype=np.float64).sum())
+        + l2 / 2 * float(np.square(W, dtype=np.float64).sum())
+        for W in weights
+    )
+
+
+# ------------------------------------------------------------------ networks
+
+
+def layers(parameters: Array, sizes: Sequence[int]) -> tuple[list[Array], list[Array]]:
+    """Return views W_l and b_l of the flat vector W1, b1, W2, b2, ..."""
+    W, b, place = [], [], 0
+    for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
+        W.append(parameters[place : place + n_out * n_in].reshape(n_out, n_in))
+        place += n_out * n_in
+        b.append(parameters[place : place + n_out].reshape(n_out, 1))
+        place += n_out
+    return W, b
+
+
+def network_forward(
+    parameters: Array,
+    sizes: Sequence[int],
+    activations: Sequence[str],
+    X: Array,
+    *,
+    dtype: Any = np.float64,
+) -> Array:
+    """Return the output A of the last layer for the examples X."""
+    A = X
+    for W, b, activation in zip(*layers(parameters, sizes), activations, strict=True):
+        A, _ = layer_forward(A, W, b, activation, dtype=dtype)
+    return A
+
+
+def network_gradient(
+    parameters: Array,
+    sizes: Sequence[int],
+    activations: Sequence[str],
+    loss: str,
+    X: Array,
+    Y: Array,
+    sample_weight: Array | None = None,
+    l1: float = 0.0,
+    l2: float = 0.0,
+    *,
+    dtype: Any = np.float64,
+) -> tuple[float, Array]:
+    """Return J and its derivatives by all parameters, as one flat vector.
+
+    J = (1/m) sum_j w_j loss_j + l1 sum |W| + (l2/2) sum W^2
+    """
+    Ws, bs = layers(parameters, sizes)
+    A_prev, Z, A = [], [], np.asarray(X, dtype)
+    for W, b, activation in zip(Ws, bs, activations, strict=True):
+        A_prev.append(A)
+        A, z = layer_forward(A, W, b, activation, dtype=dtype)
+        Z.append(z)
+    each = losses_from_logits(Z[-1], Y, activations[-1], loss, dtype=dtype)
+    dZ = output_gradient(A, Y, dtype=dtype)
+    if loss == "squared_error":
+        dZ = activation_backward(dZ, Z[-1], activations[-1], dtype=dtype)
+    if sample_weight is not None:
+        each, dZ = each * sample_weight, dZ * np.asarray(sample_weight, dtype)
+    gradient = np.empty(parameters.size, dtype)
+    dWs, dbs = layers(gradient, sizes)
+    for l in reversed(range(len(Ws))):
+        W = np.asarray(Ws[l], dtype)
+        dWs[l][...] = weight_gradient(dZ, A_prev[l], dtype=dtype)
+        dWs[l][...] += dtype(l1) * np.sign(W) + dtype(l2) * W
+        dbs[l][...] = bias_gradient(dZ, dtype=dtype)
+        if l > 0:
+            dZ = hidden_gradient(W, dZ, Z[l - 1], activations[l - 1], dtype=dtype)
+    return float(each.mean()) + penalty(Ws, l1, l2), gradient
+
+
+# ------------------------------------------------------------------ optimisers
+
+
+def gradient_step(parameters: Array, gradient: Array, learning_rate: float) -> None:
+    """Update in place: theta := theta - alpha dJ/dtheta."""
+    parameters -= parameters.dtype.type(learning_rate) * gradient.astype(parameters.dtype)
+
+
+def optimizer_step(
+    parameters: Array,
+    gradient: Array,
+    state: Array,
+    step: int,
+    optimizer: str,
+    rule: Rule,
+    is_weight: Array,
+) -> None:
+    """Update parameters and state, (2, n), in place; ``step`` counts from 1.
+
+    Sources: Sutskever et al. 2013 (momentum, Nesterov), Hinton's lecture 6e (RMSprop),
+    Kingma & Ba 2015 (Adam), Loshchilov & Hutter 2019 (AdamW).
+    """
+    g, first, second = gradient, state[0], state[1]
+    match optimizer:
+        case "sgd":
+            first[...] = rule.momentum * first + g
+            move = g + rule.momentum * first if rule.nesterov else first
+            parameters -= (rule.learning_rate * move).astype(parameters.dtype)
+        case "rmsprop":
+            second[...] = rule.beta2 * second + (1 - rule.beta2) * g**2
+            move = g / (np.sqrt(second) + rule.epsilon)
+            parameters -= (rule.learning_rate * move).astype(parameters.dtype)
+        case "adam" | "adamw":
+            if optimizer == "adamw":
+                # Decay is decoupled from the gradient, and is for weights, not biases.
+                decay = 1 - rule.learning_rate * rule.weight_decay * is_weight
+                parameters *= decay.astype(parameters.dtype)
+            first[...] = rule.beta1 * first + (1 - rule.beta1) * g
+            second[...] = rule.beta2 * second + (1 - rule.beta2) * g**2
+            first_hat = first / (1 - rule.beta1**step)
+            second_hat = second / (1 - rule.beta2**step)
+            move = first_hat / (np.sqrt(second_hat) + rule.epsilon)
+            parameters -= (rule.learning_rate * move).astype(parameters.dtype)
+        case _:
+            raise ValueError(f"unknown optimizer {optimizer!r}")
+
+
+# ------------------------------------------------------------------ training
+
+
+def shuffle(order: NDArray[np.int64], random: NDArray[np.uint64]) -> None:
+    """Permute in place (Fisher and Yates), drawing from a 64-bit xorshift (Marsaglia 2003)."""
+    mask = 2**64 - 1
+    x = int(random[0])
+    values = order.tolist()
+    for i in range(len(values) - 1, 0, -1):
+        x ^= (x << 13) & mask
+        x ^= x >> 7
+        x ^= (x << 17) & mask
+        j = ((x >> 32) * (i + 1)) >> 32
+        values[i], values[j] = values[j], values[i]
+    order[...] = values
+    random[0] = x
+
+
+def train(
+    parameters: Array,
+    sizes: Sequence[int],
+    activations: Sequence[str],
+    loss: str,
+    X: Array,
+    Y: Array,
+    sample_weight: Array | None,
+    batch_size: int,
+    shuffled: bool,
+    optimizer: str,
+    rule: Rule,
+    progress: Progress,
+    steps: int,
+    *,
+    dtype: Any = np.float64,
+) -> None:
+    """Take up to ``steps`` steps of training, from where ``progress`` stands.
+
+    The cost of an epoch is the mean over its examples of J, as each batch met it.
+    """
+    m = X.shape[1]
+    counts = progress.counts
+    is_weight = np.zeros(parameters.size)
+    for W in layers(is_weight, sizes)[0]:
+        W[...] = 1
+    for _ in range(steps):
+        if counts[1] == counts[3]:
+            return
+        if counts[2] == 0 and shuffled:
+            shuffle(progress.order, progress.random)
+        batch = progress.order[counts[2] : counts[2] + batch_size]
+        J, gradient = network_gradient(
+            parameters,
+            sizes,
+            activations,
+            loss,
+            X[:, batch],
+            Y[:, batch],
+            None if sample_weight is None else sample_weight[batch],
+            rule.l1,
+            rule.l2,
+            dtype=dtype,
+        )
+        counts[0] += 1
+        optimizer_step(
+            parameters, gradient, progress.state, int(counts[0]), optimizer, rule, is_weight
+        )
+        progress.cost[0] += J * batch.size
+        counts[2] += batch.size
+        if counts[2] == m:
+            progress.costs[counts[1]] = progress.cost[0] / m
+            progress.cost[0] = 0
+            progress.snapshot[...] = parameters
+            counts[1] += 1
+            counts[2] = 0
