@@ -1,1 +1,40 @@
-"""fastnn."""
+"""Compiled kernels for dense neural networks on NumPy arrays.
+
+One example a column: ``X`` is ``(n_x, m)``. Rows of examples are passed as ``X.T``, uncopied.
+
+>>> import fastnn
+>>> X, y = fastnn.datasets.xor()
+>>> net = fastnn.Network([2, 8, 1], ["tanh", "sigmoid"], seed=1)
+>>> history = net.fit(X, y, epochs=500, optimizer=fastnn.Adam(0.05))
+>>> net.predict(X)
+array([0, 1, 1, 0])
+"""
+
+from . import datasets, functional, preprocessing
+from ._version import __version__
+from .device import Device, DeviceError, devices, use_device
+from .gradient_check import GradientCheck, check_gradient, numerical_gradient
+from .network import Network
+from .optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
+from .training import History
+
+__all__ = [
+    "SGD",
+    "Adam",
+    "AdamW",
+    "Device",
+    "DeviceError",
+    "GradientCheck",
+    "History",
+    "Network",
+    "Optimizer",
+    "RMSprop",
+    "__version__",
+    "check_gradient",
+    "datasets",
+    "devices",
+    "functional",
+    "numerical_gradient",
+    "preprocessing",
+    "use_device",
+]

@@ -356,7 +356,6 @@ def train(
     Y: Array,
     sample_weight: Array | None,
     batch_size: int,
-    shuffled: bool,
     optimizer: str,
     rule: Rule,
     progress: Progress,
@@ -376,9 +375,10 @@ def train(
     for _ in range(steps):
         if counts[1] == counts[3]:
             return
-        if counts[2] == 0 and shuffled:
+        if counts[2] == 0:
             shuffle(progress.order, progress.random)
-        batch = progress.order[counts[2] : counts[2] + batch_size]
+        stop = min(int(counts[2]) + batch_size, m)
+        batch = progress.order[counts[2] : stop] if progress.order.size else slice(counts[2], stop)
         J, gradient = network_gradient(
             parameters,
             sizes,
@@ -395,8 +395,8 @@ def train(
         optimizer_step(
             parameters, gradient, progress.state, int(counts[0]), optimizer, rule, is_weight
         )
-        progress.cost[0] += J * batch.size
-        counts[2] += batch.size
+        progress.cost[0] += J * (stop - counts[2])
+        counts[2] = stop
         if counts[2] == m:
             progress.costs[counts[1]] = progress.cost[0] / m
             progress.cost[0] = 0

@@ -60,7 +60,7 @@ class Progress(NamedTuple):
     # (4,): steps taken, epochs finished, examples of this epoch seen, epochs to stop after
     counts: NDArray[np.int64]
     random: NDArray[np.uint64]  # (1,): the state of the shuffle
-    order: NDArray[np.int64]  # (m,): the order of the examples in this epoch
+    order: NDArray[np.int64]  # (m,): this epoch's order of the examples; empty: as they stand
     cost: NDArray[np.float64]  # (1,): the sum over this epoch's batches of cost times size
     costs: NDArray[np.float64]  # (epochs,): the cost of each finished epoch
     state: NDArray[Any]  # (2, parameters): the optimiser's moments

@@ -29,13 +29,20 @@ from .vectors import ACCUMULATE, BIAS, ZERO
 def gather_matrix(out, X, feature, example, n, order, start, m, width, columns):  # type: ignore[no-untyped-def]
     """Copy the examples order[start : start + m] of a matrix into ``out``.
 
-    They become columns, ``width`` apart, or rows of n where ``columns`` is false.
+    They become columns, ``width`` apart, or rows of n where ``columns`` is false. An empty order
+    stands for 0, 1, 2, ...
     """
-    if columns:
+    if order.size == 0:
+        for i in range(n):
+            line, place = out[i * width : i * width + m], i * feature + start * example
+            for j in range(m):
+                line[j] = X[place + j * example]
+    elif columns:
+        which = order[start : start + m]
         for i in range(n):
             line = out[i * width : i * width + m]
             for j in range(m):
-                line[j] = X[i * feature + order[start + j] * example]
+                line[j] = X[i * feature + which[j] * example]
     else:
         for j in range(m):
             place = order[start + j] * example
@@ -54,14 +61,14 @@ def gather_targets(work, examples, order, start, m, n):  # type: ignore[no-untyp
             for j in range(m):
                 Y[i * width + j] = 0
         for j in range(m):
-            Y[examples.labels[order[start + j]] * width + j] = one
+            label = examples.labels[order[start + j] if order.size > 0 else start + j]
+            Y[label * width + j] = one
     else:
         gather_matrix(
             Y, examples.Y, examples.Y_feature, examples.Y_example, n, order, start, m, width, True
         )
     if examples.weights.size > 0:
-        for j in range(m):
-            weights[j] = examples.weights[order[start + j]]
+        gather_matrix(weights, examples.weights, 0, 1, 1, order, start, m, width, True)
     else:
         for j in range(m):
             weights[j] = one
@@ -144,14 +151,14 @@ def block_gradient(parameters, network, B, b, b_feature, b_example, m, work, beg
 
 
 @helper
-def batch_gradient(parameters, network, examples, order, start, stop, gathered, rule, work):  # type: ignore[no-untyped-def]
+def batch_gradient(parameters, network, examples, order, start, stop, rule, work):  # type: ignore[no-untyped-def]
     """Return J over the examples order[start : stop], and leave its gradient in ``work``.
 
-    Unless ``gathered``, order is 0, 1, 2, ... and X is read where it stands.
+    An empty order stands for 0, 1, 2, ...: then X is read where it stands, not gathered.
     """
     sizes, width = network.sizes, work.width
     n_x, n_y = sizes[0], sizes[sizes.size - 1]
-    columns = examples.X_example == 1
+    gathered, columns = order.size > 0, examples.X_example == 1
     total = 0.0
     for block in range(start, stop, width):
         m = min(width, stop - block)
@@ -262,13 +269,11 @@ def network_forward(out, out_rows, parameters, network, examples, work):  # type
 @kernel
 def network_gradient(parameters, network, examples, order, rule, work):  # type: ignore[no-untyped-def]
     """Return J over all examples, and leave its gradient in ``work.gradient``."""
-    return batch_gradient(
-        parameters, network, examples, order, 0, examples.count, False, rule, work
-    )
+    return batch_gradient(parameters, network, examples, order, 0, examples.count, rule, work)
 
 
 @kernel
-def train(parameters, network, examples, batch_size, shuffled, rule, progress, steps, work):  # type: ignore[no-untyped-def]
+def train(parameters, network, examples, batch_size, rule, progress, steps, work):  # type: ignore[no-untyped-def]
     """Take up to ``steps`` steps of training, from where ``progress`` stands.
 
     The cost of an epoch is the mean over its examples of J, as each batch met it.
@@ -278,12 +283,10 @@ def train(parameters, network, examples, batch_size, shuffled, rule, progress, s
         if counts[1] == counts[3]:
             return
         start = counts[2]
-        if start == 0 and shuffled:
+        if start == 0:
             shuffle(order, progress.random)
         stop = min(start + batch_size, m)
-        J = batch_gradient(
-            parameters, network, examples, order, start, stop, shuffled, rule, work
-        )
+        J = batch_gradient(parameters, network, examples, order, start, stop, rule, work)
         counts[0] += 1
         optimizer_step(parameters, network, rule, progress.state, counts[0], work)
         progress.cost[0] += J * (stop - start)

@@ -1,0 +1,291 @@
+"""The compiled kernels as a device: lays arrays out as the kernels read them, and calls."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..description import Description
+from ..kernels.codes import ACTIVATIONS, LOSSES
+from ..kernels.cpu import activations, linear, losses, optimizers, training
+from ..kernels.cpu.product import PANEL_BYTES
+from ..kernels.structures import Architecture, Examples, Progress, Rule, Workspace
+
+Array = NDArray[Any]
+
+# A cache line, and the widest vector register.
+_ALIGNMENT = 64
+# Examples in flight: as many as keep a network's activations within about half of the L2 cache.
+_BLOCK_BYTES = 512 * 1024
+_SMALLEST_BLOCK, _LARGEST_BLOCK = 64, 512
+
+_local = threading.local()
+
+
+def _aligned(size: int, dtype: np.dtype[Any]) -> Array:
+    raw = np.empty(size + _ALIGNMENT // dtype.itemsize, dtype)
+    return raw[(-raw.ctypes.data % _ALIGNMENT) // dtype.itemsize :][:size]
+
+
+def _panel(dtype: np.dtype[Any]) -> Array:
+    """Return this thread's panel for the matrix product; it is made once."""
+    name = f"panel_{dtype.name}"
+    panel: Array | None = getattr(_local, name, None)
+    if panel is None:
+        panel = _aligned(PANEL_BYTES // dtype.itemsize, dtype)
+        setattr(_local, name, panel)
+    return panel
+
+
+def _stored(A: Array) -> tuple[Array, bool]:
+    """Return A in C order and False, or its transpose and True where that is contiguous.
+
+    Any other layout is copied.
+    """
+    if A.flags.c_contiguous:
+        return A, False
+    if A.flags.f_contiguous:
+        return A.T, True
+    return np.ascontiguousarray(A), False
+
+
+def _into(out: Array, inputs: tuple[Array, ...], rows: bool, run: Callable[[Array], None]) -> None:
+    """Let ``run`` fill ``out``, through a copy where it overlaps an input or is laid out otherwise.
+
+    ``run`` is given the array in C order: the transpose of the result where ``rows``.
+    """
+    target = out.T if rows else out
+    if target.flags.c_contiguous and not any(np.may_share_memory(out, A) for A in inputs):
+        run(target)
+    else:
+        copy = np.empty(target.shape, out.dtype)
+        run(copy)
+        target[...] = copy
+
+
+def _elementwise(out: Array, inputs: tuple[Array, ...], run: Callable[..., None]) -> None:
+    """Let ``run(out, *inputs, rows)`` fill ``out`` from inputs that share one memory order."""
+    if out.ndim != 2:
+        inputs = tuple(A.reshape(1, -1) for A in inputs)
+        if not out.flags.c_contiguous:
+            copy = np.empty(out.shape, out.dtype)
+            _elementwise(copy, inputs, run)
+            out[...] = copy
+            return
+        out = out.reshape(1, -1)
+    first, rows = _stored(inputs[0])
+    rest = [np.ascontiguousarray(A.T if rows else A) for A in inputs[1:]]
+    _into(out, inputs, rows, lambda target: run(target, first, *rest, rows))
+
+
+def linear_forward(Z: Array, A_prev: Array, W: Array, b: Array) -> None:
+    stored, rows = _stored(A_prev)
+    W, bias, panel = np.ascontiguousarray(W), b.ravel(), _panel(Z.dtype)
+    _into(Z, (A_prev, W, b), False, lambda out: linear.linear_forward(out, stored, rows, W, bias, panel))
+
+
+def activation_forward(A: Array, Z: Array, activation: str) -> None:
+    code = ACTIVATIONS.index(activation)
+    _elementwise(A, (Z,), lambda A, Z, rows: activations.activation_forward(A, Z, code, rows))
+
+
+def layer_forward(
+    A: Array, Z: Array, A_prev: Array, W: Array, b: Array, activation: str
+) -> None:
+    stored, rows = _stored(A_prev)
+    W, bias, code = np.ascontiguousarray(W), b.ravel(), ACTIVATIONS.index(activation)
+    linear.layer_forward(A, Z, stored, rows, W, bias, code, _panel(Z.dtype))
+
+
+def activation_derivative(D: Array, Z: Array, activation: str) -> None:
+    code = ACTIVATIONS.index(activation)
+    _elementwise(D, (Z,), lambda D, Z, rows: activations.activation_derivative(D, Z, code, rows))
+
+
+def activation_backward(dZ: Array, dA: Array, Z: Array, activation: str) -> None:
+    code = ACTIVATIONS.index(activation)
+    _elementwise(
+        dZ,
+        (dA, Z),
+        lambda dZ, dA, Z, rows: activations.activation_backward(dZ, dA, Z, code, rows),
+    )
+
+
+def output_gradient(dZ: Array, A: Array, Y: Array) -> None:
+    _elementwise(dZ, (A, Y), lambda dZ, A, Y, rows: losses.output_gradient(dZ, A, Y))
+
+
+def hidden_gradient(
+    dZ: Array, W_next: Array, dZ_next: Array, Z: Array, activation: str
+) -> None:
+    stored, rows = _stored(dZ_next)
+    W, z, code = np.ascontiguousarray(W_next), np.ascontiguousarray(Z), ACTIVATIONS.index(activation)
+    panel = _panel(dZ.dtype)
+    _into(
+        dZ,
+        (W_next, dZ_next, Z),
+        False,
+        lambda out: linear.hidden_gradient(out, W, stored, rows, z, code, panel),
+    )
+
+
+def weight_gradient(dW: Array, dZ: Array, A_prev: Array) -> None:
+    dz, dz_rows = _stored(dZ)
+    stored, rows = _stored(A_prev)
+    panel = _panel(dW.dtype)
+    _into(
+        dW,
+        (dZ, A_prev),
+        False,
+        lambda out: linear.weight_gradient(out, dz, dz_rows, stored, rows, panel),
+    )
+
+
+def bias_gradient(db: Array, dZ: Array) -> None:
+    dz, rows = _stored(dZ)
+    _into(db, (dZ,), False, lambda out: linear.bias_gradient(out.reshape(-1), dz, rows))
+
+
+def linear_backward(
+    dA_prev: Array, dW: Array, db: Array, dZ: Array, A_prev: Array, W: Array
+) -> None:
+    dz, dz_rows = _stored(dZ)
+    stored, rows = _stored(A_prev)
+    W = np.ascontiguousarray(W)
+    linear.linear_backward(
+        dA_prev, dW, db.reshape(-1), dz, dz_rows, stored, rows, W, _panel(dW.dtype)
+    )
+
+
+def cost(A: Array, Y: Array, loss: str) -> float:
+    a, rows = _stored(A)
+    total = losses.cost(a, np.ascontiguousarray(Y.T if rows else Y), LOSSES.index(loss))
+    return float(total) / A.shape[1]
+
+
+def gradient_step(parameters: Array, gradient: Array, learning_rate: float) -> None:
+    _into(
+        parameters,
+        (gradient,),
+        False,
+        lambda out: _step(out, parameters, np.ascontiguousarray(gradient), learning_rate),
+    )
+
+
+def _step(out: Array, parameters: Array, gradient: Array, learning_rate: float) -> None:
+    if out is not parameters:
+        out[...] = parameters
+    optimizers.gradient_step(out.reshape(-1), gradient.reshape(-1), learning_rate)
+
+
+# ------------------------------------------------------------------ networks
+
+
+def _architecture(network: Description) -> Architecture:
+    return Architecture(
+        np.array(network.sizes, np.int64),
+        np.array([ACTIVATIONS.index(name) for name in network.activations], np.int64),
+        LOSSES.index(network.loss),
+    )
+
+
+def _flat(A: Array) -> tuple[Array, int, int]:
+    """Return the flat memory of a matrix, and its strides from row to row and column to column."""
+    stored, rows = _stored(A)
+    if rows:
+        return stored.reshape(-1), 1, stored.shape[1]
+    return stored.reshape(-1), stored.shape[1], 1
+
+
+def _examples(X: Array, Y: Array | None, sample_weight: Array | None) -> Examples:
+    none = np.empty(0, X.dtype)
+    labels = Y if Y is not None and Y.ndim == 1 else np.empty(0, np.int64)
+    targets = _flat(Y) if Y is not None and Y.ndim == 2 else (none, 0, 0)
+    weights = none if sample_weight is None else np.ascontiguousarray(sample_weight)
+    return Examples(X.shape[1], *_flat(X), *targets, np.ascontiguousarray(labels), weights)
+
+
+def _workspace(
+    network: Description, dtype: np.dtype[Any], at_once: int, *, training: bool, gathered: bool
+) -> Workspace:
+    """Return the memory for blocks of up to ``at_once`` examples."""
+    sizes, lanes = network.sizes, _ALIGNMENT // dtype.itemsize
+    fits = _BLOCK_BYTES // (2 * sum(sizes) * dtype.itemsize)
+    width = min(max(_SMALLEST_BLOCK, fits), _LARGEST_BLOCK, at_once)
+    width = -(-width // lanes) * lanes  # whole vectors, so that every line is aligned
+    units = sum(sizes[1:])
+    lengths = {
+        "X": sizes[0] * width if gathered else 0,
+        "A": units * width,
+        "D": units * width if training else 0,
+        "T": max(sizes[1:]) * width,
+        "Y": sizes[-1] * width if training else 0,
+        "weights": width if training else 0,
+        "losses": 2 * width,
+    }
+    # Zeros: the columns beyond a ragged block are computed too, from whatever stands there.
+    arrays = {}
+    for name, length in lengths.items():
+        arrays[name] = _aligned(length, dtype)
+        arrays[name].fill(0)
+    gradient = _aligned(network.n_parameters if training else 0, dtype)
+    return Workspace(width, **arrays, panel=_panel(dtype), gradient=gradient)
+
+
+def network_forward(out: Array, parameters: Array, network: Description, X: Array) -> None:
+    examples = _examples(X, None, None)
+    work = _workspace(network, X.dtype, X.shape[1], training=False, gathered=False)
+    _into(
+        out,
+        (X, parameters),
+        False,
+        lambda target: training.network_forward(
+            target, False, parameters, _architecture(network), examples, work
+        ),
+    )
+
+
+def network_gradient(
+    gradient: Array,
+    parameters: Array,
+    network: Description,
+    X: Array,
+    Y: Array,
+    sample_weight: Array | None,
+    l1: float,
+    l2: float,
+) -> float:
+    examples = _examples(X, Y, sample_weight)
+    work = _workspace(network, X.dtype, X.shape[1], training=True, gathered=False)
+    rule = Rule(0, 0.0, 0.0, False, 0.0, 0.0, 0.0, 0.0, l1, l2)
+    order = np.empty(0, np.int64)
+    J = training.network_gradient(parameters, _architecture(network), examples, order, rule, work)
+    gradient[...] = work.gradient
+    return float(J)
+
+
+def trainer(
+    parameters: Array,
+    network: Description,
+    X: Array,
+    Y: Array,
+    sample_weight: Array | None,
+    batch_size: int,
+    rule: Rule,
+    progress: Progress,
+) -> Any:
+    """Return the function that takes that many steps of training."""
+    architecture, examples = _architecture(network), _examples(X, Y, sample_weight)
+    gathered = progress.order.size > 0
+    work = _workspace(network, X.dtype, batch_size, training=True, gathered=gathered)
+
+    def advance(steps: int) -> None:
+        training.train(
+            parameters, architecture, examples, batch_size, rule, progress, steps, work
+        )
+
+    return advance

@@ -1,0 +1,20 @@
+"""What a network is, apart from its parameters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Description:
+    """The sizes, activations and loss of a network; what the backends are told of it."""
+
+    sizes: tuple[int, ...]
+    activations: tuple[str, ...]
+    loss: str
+
+    @property
+    def n_parameters(self) -> int:
+        """Return the length of the flat vector W1, b1, W2, b2, ..."""
+        pairs = zip(self.sizes[:-1], self.sizes[1:], strict=True)
+        return sum(n_out * (n_in + 1) for n_in, n_out in pairs)

@@ -1,0 +1,197 @@
+"""Which backend runs: an argument beats the context manager, which beats ``FASTNN_DEVICE``."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+VARIABLE = "FASTNN_DEVICE"
+KNOWN = ("auto", "cpu", "cuda", "cuda:N", "numpy")
+
+_context: ContextVar[str | None] = ContextVar("fastnn_device", default=None)
+
+
+class DeviceError(RuntimeError):
+    """A device was asked for by name and is not there."""
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device, and what is to be known about it.
+
+    Attributes
+    ----------
+    name : str
+        As :func:`use_device` takes it.
+    available : bool
+        Whether it can be used now.
+    detail : str
+        What it is, or what is missing.
+    """
+
+    name: str
+    available: bool
+    detail: str
+
+
+def parse(asked: object, source: str) -> str:
+    """Return the name if it names a device; ``source`` says who asked."""
+    if not isinstance(asked, str):
+        raise TypeError(f"{source} must be a name, got {type(asked).__name__}")
+    if asked in ("auto", "cpu", "cuda", "numpy") or re.fullmatch(r"cuda:\d+", asked):
+        return asked
+    raise ValueError(f"{source} names the unknown device {asked!r}; known are {', '.join(KNOWN)}")
+
+
+def choose(
+    argument: str | None,
+    context: str | None,
+    variable: str | None,
+    missing: Mapping[str, str],
+) -> str:
+    """Return the device to use: a pure function of what was asked and what is there.
+
+    Parameters
+    ----------
+    argument, context, variable : str or None
+        What the call, the context manager and ``FASTNN_DEVICE`` ask for; the first that asks wins.
+    missing : mapping
+        For each family of devices that is not there, the sentence that says why.
+
+    Returns
+    -------
+    str
+        ``"cpu"``, ``"numpy"`` or ``"cuda:N"``.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown.
+    DeviceError
+        If that device is not there. Only ``"auto"`` chooses.
+
+    Examples
+    --------
+    >>> choose(None, "numpy", "cpu", {})
+    'numpy'
+    >>> choose(None, None, None, {"cuda": "no driver"})
+    'cpu'
+    """
+    for asked, source in (
+        (argument, "device"),
+        (context, "use_device"),
+        (variable or None, VARIABLE),
+    ):
+        if asked is not None:
+            name = parse(asked, source)
+            break
+    else:
+        name, source = "auto", "the default"
+    if name == "auto":
+        return "cpu"
+    family = name.partition(":")[0]
+    if family in missing:
+        raise DeviceError(f"{source} asks for {name!r}, which is not available: {missing[family]}")
+    return "cuda:0" if name == "cuda" else name
+
+
+@cache
+def missing_devices() -> Mapping[str, str]:
+    """Return why each family of devices that is not there is missing. Touches no device."""
+    reasons = ["this version of fastnn has no CUDA kernels"]
+    if importlib.util.find_spec("numba_cuda") is None:
+        reasons.append("the package numba-cuda is not installed")
+    try:
+        ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
+    except OSError:
+        reasons.append("no NVIDIA driver was found")
+    return {"cuda": "; ".join(reasons) + ". Use 'cpu', 'numpy' or 'auto'"}
+
+
+def selected(device: str | None = None) -> str:
+    """Return the name of the device that a call with this ``device`` argument would use."""
+    asked = device if device is not None else _context.get() or os.environ.get(VARIABLE)
+    if asked is None or asked == "cpu" or asked == "auto" or asked == "numpy":
+        # The common answers, without looking for what they do not need.
+        return "numpy" if asked == "numpy" else "cpu"
+    return choose(device, _context.get(), os.environ.get(VARIABLE), missing_devices())
+
+
+def backend(device: str | None = None) -> Any:
+    """Return the module that computes on the device; it is loaded when first asked for."""
+    return import_module(f"fastnn.backends.{selected(device).partition(':')[0]}")
+
+
+@contextmanager
+def use_device(device: str) -> Iterator[str]:
+    """Compute on this device within the ``with`` block.
+
+    Parameters
+    ----------
+    device : str
+        ``"auto"``, ``"cpu"``, ``"numpy"``, ``"cuda"`` or ``"cuda:1"``.
+
+    Yields
+    ------
+    str
+        The device that was chosen.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown.
+    DeviceError
+        If that device is not there; the sentence says what is missing.
+
+    Notes
+    -----
+    The choice belongs to the thread, or asynchronous task, that makes it.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> import fastnn.functional as F
+    >>> with fastnn.use_device("numpy") as name:
+    ...     A = F.sigmoid([0.0])
+    >>> name, A
+    ('numpy', array([0.5]))
+    """
+    chosen = choose(device, None, None, missing_devices())
+    token = _context.set(parse(device, "use_device"))
+    try:
+        yield chosen
+    finally:
+        _context.reset(token)
+
+
+def devices() -> list[Device]:
+    """Return the devices that fastnn knows, and whether each is here.
+
+    Returns
+    -------
+    list of Device
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> [d.name for d in fastnn.devices() if d.available]
+    ['cpu', 'numpy']
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    missing = missing_devices()
+    found = [
+        Device("cpu", True, f"kernels compiled by Numba; {cores} cores may be used"),
+        Device("numpy", True, "the reference formulas, computed in float64"),
+    ]
+    if "cuda" in missing:
+        found.append(Device("cuda", False, missing["cuda"]))
+    return found

@@ -1,0 +1,431 @@
+"""A dense network: its description, and its parameters in one flat vector."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from . import validation as check
+from .description import Description
+from .device import backend, parse
+from .initializers import INITIALIZERS, initial_parameters
+from .kernels import reference
+from .kernels.codes import ACTIVATIONS, LOSSES
+from .optimizers import Optimizer
+from .training import History, fit
+
+Array = NDArray[Any]
+
+_LOSS_OF_OUTPUT = {"sigmoid": "binary_cross_entropy", "softmax": "cross_entropy"}
+_OUTPUT_OF_LOSS = {"binary_cross_entropy": "sigmoid", "cross_entropy": "softmax"}
+
+
+def _describe(
+    sizes: Sequence[int], activations: str | Sequence[str] | None, loss: str | None
+) -> Description:
+    try:
+        units = tuple(check.integer(f"sizes[{i}]", n) for i, n in enumerate(sizes))
+    except TypeError as error:
+        raise TypeError(f"sizes must be whole numbers n_x, n_1, ..., n_y: {error}") from None
+    if len(units) < 2:
+        raise ValueError(f"sizes must name at least n_x and n_y, got {list(units)}")
+    if loss is not None:
+        check.one_of("loss", loss, LOSSES)
+    layers = len(units) - 1
+    if activations is None or isinstance(activations, str):
+        if loss is None:
+            raise TypeError("give loss, or one activation for each layer")
+        hidden = "relu" if activations is None else activations
+        names = (hidden,) * (layers - 1) + (_OUTPUT_OF_LOSS.get(loss, "identity"),)
+    else:
+        names = tuple(activations)
+    for name in names:
+        check.one_of("activation", name, ACTIVATIONS)
+    if len(names) != layers:
+        raise ValueError(
+            f"activations names {len(names)} layers but sizes {list(units)} make {layers}"
+        )
+    loss = loss or _LOSS_OF_OUTPUT.get(names[-1], "squared_error")
+    if names[-1] != _OUTPUT_OF_LOSS.get(loss, names[-1]):
+        raise ValueError(
+            f"loss {loss!r} needs the output activation {_OUTPUT_OF_LOSS[loss]!r}, got {names[-1]!r}"
+        )
+    return Description(units, names, loss)
+
+
+class Network:
+    """A dense network: A_l = g_l(W_l A_(l-1) + b_l), from A_0 = X to the output A_L.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        ``[n_x, n_1, ..., n_y]``: the number of inputs, and of units in each layer.
+    activations : str or sequence of str, optional
+        One name for each layer; or one for all hidden layers (``"relu"`` unless given), with
+        the output's following from the loss. The names are those of
+        :func:`fastnn.functional.activation_forward`.
+    loss : {"binary_cross_entropy", "cross_entropy", "squared_error"}, optional
+        Unless given, it follows from the output activation: sigmoid, softmax, any other.
+    dtype : {float32, float64}
+        The type of the parameters, and of all arithmetic.
+    seed : int
+        Draws the initial parameters, and shuffles the examples in :meth:`fit`.
+    initializer : {"auto", "he", "glorot", "zeros"}
+        ``"auto"`` takes He for the ReLU family, Glorot for the others, and zeros where there is
+        no hidden layer.
+    device : str, optional
+        Where this network computes; it beats :func:`fastnn.use_device` and ``FASTNN_DEVICE``.
+
+    Attributes
+    ----------
+    parameters : array, (n_parameters,)
+        W1, b1, W2, b2, ..., each in C order. Assigning copies into it.
+    W, b : list of array
+        Views of ``parameters``, (n_l, n_(l-1)) and (n_l, 1); ``W[0]`` is the first layer's.
+    sizes, activations, loss, dtype, seed, device
+        As given.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown, or the activations do not fit the sizes or the loss.
+    TypeError
+        If an argument has the wrong type.
+
+    Notes
+    -----
+    Source: A. Ng's course notes, *Shallow neural networks* and *Deep neural networks*.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> net = fastnn.Network([2, 4, 1], activations=["tanh", "sigmoid"], seed=0)
+    >>> net
+    Network([2, 4, 1], activations=['tanh', 'sigmoid'], loss='binary_cross_entropy', dtype=float32)
+    >>> net.W[0].shape, net.b[0].shape, net.parameters.shape
+    ((4, 2), (4, 1), (17,))
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        activations: str | Sequence[str] | None = None,
+        loss: str | None = None,
+        dtype: DTypeLike = np.float32,
+        seed: int = 0,
+        *,
+        initializer: str = "auto",
+        device: str | None = None,
+    ) -> None:
+        self._description = _describe(sizes, activations, loss)
+        self.dtype = check.float_type(dtype)
+        self.seed = check.integer("seed", seed, low=0)
+        check.one_of("initializer", initializer, INITIALIZERS)
+        self.device = None if device is None else parse(device, "device")
+        self._parameters = initial_parameters(
+            self._description, initializer, self.seed, self.dtype
+        )
+
+    def __repr__(self) -> str:
+        return (
+            f"Network({list(self.sizes)}, activations={list(self.activations)}, "
+            f"loss={self.loss!r}, dtype={self.dtype})"
+        )
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """n_x, n_1, ..., n_y."""
+        return self._description.sizes
+
+    @property
+    def activations(self) -> tuple[str, ...]:
+        """The activation of each layer."""
+        return self._description.activations
+
+    @property
+    def loss(self) -> str:
+        """The loss that J is the mean of."""
+        return self._description.loss
+
+    @property
+    def parameters(self) -> Array:
+        """W1, b1, W2, b2, ... in one flat vector."""
+        return self._parameters
+
+    @parameters.setter
+    def parameters(self, values: ArrayLike) -> None:
+        (found,) = check.arrays(dtype=self.dtype, parameters=values)
+        check.same_shape("parameters", found, "the network's", self._parameters.shape)
+        self._parameters[...] = found
+
+    @property
+    def W(self) -> list[Array]:  # noqa: N802
+        """The weights of each layer, views of ``parameters``."""
+        return reference.layers(self._parameters, self.sizes)[0]
+
+    @property
+    def b(self) -> list[Array]:
+        """The biases of each layer, views of ``parameters``."""
+        return reference.layers(self._parameters, self.sizes)[1]
+
+    def forward(self, X: ArrayLike, out: Array | None = None) -> Array:
+        """Return the output A of the last layer.
+
+        Parameters
+        ----------
+        X : array, (n_x, m)
+            The examples; rows of examples are passed as ``X.T``.
+        out : array, (n_y, m), optional
+            Where to put the result.
+
+        Returns
+        -------
+        array, (n_y, m)
+
+        Raises
+        ------
+        ValueError
+            If X has not n_x rows, or is empty.
+        TypeError
+            If X is of the other float type.
+
+        Examples
+        --------
+        >>> import numpy as np, fastnn
+        >>> net = fastnn.Network([2, 1], ["sigmoid"])
+        >>> net.forward(np.zeros((2, 3), np.float32))
+        array([[0.5, 0.5, 0.5]], dtype=float32)
+        """
+        X = self._inputs(X)
+        A = check.output(out, (self.sizes[-1], X.shape[1]), self.dtype)
+        backend(self.device).network_forward(A, self._parameters, self._description, X)
+        return A
+
+    def predict(self, X: ArrayLike) -> Array:
+        """Return what the network says of each example: labels, or values.
+
+        Parameters
+        ----------
+        X : array, (n_x, m)
+            The examples.
+
+        Returns
+        -------
+        array
+            For cross-entropy the likeliest class, (m,), integers. For binary cross-entropy
+            whether the output is at least 1/2, as zeros and ones: (m,) for one output, else
+            (n_y, m). For squared error the outputs, (n_y, m).
+
+        Raises
+        ------
+        ValueError, TypeError
+            As :meth:`forward`.
+
+        Examples
+        --------
+        >>> import numpy as np, fastnn
+        >>> fastnn.Network([2, 3], loss="cross_entropy").predict(np.zeros((2, 2), np.float32))
+        array([0, 0])
+        """
+        A = self.forward(X)
+        if self.loss == "cross_entropy":
+            return A.argmax(axis=0)
+        if self.loss == "binary_cross_entropy":
+            labels = (A >= 0.5).astype(np.int64)
+            return labels[0] if labels.shape[0] == 1 else labels
+        return A
+
+    def cost(
+        self,
+        X: ArrayLike,
+        Y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        l1: float = 0.0,
+        l2: float = 0.0,
+    ) -> float:
+        """Return J = (1/m) sum_j w_j loss_j + l1 sum |W| + (l2/2) sum W^2.
+
+        Computed from the logits where the output is sigmoid or softmax: finite however sure the
+        network is of a wrong answer.
+
+        Parameters
+        ----------
+        X, Y, sample_weight, l1, l2
+            As for :meth:`gradient`.
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        ValueError, TypeError
+            As :meth:`gradient`.
+
+        Examples
+        --------
+        >>> import numpy as np, fastnn
+        >>> net = fastnn.Network([2, 1], ["sigmoid"])
+        >>> round(net.cost(np.zeros((2, 3), np.float32), [0, 1, 1]), 6)
+        0.693147
+        """
+        return self.gradient(X, Y, sample_weight, l1, l2)[0]
+
+    def gradient(
+        self,
+        X: ArrayLike,
+        Y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        l1: float = 0.0,
+        l2: float = 0.0,
+    ) -> tuple[float, Array]:
+        """Return J and its derivatives by all parameters.
+
+        Parameters
+        ----------
+        X : array, (n_x, m)
+            The examples.
+        Y : array, (n_y, m)
+            The targets. Where the output is softmax also m integer labels, and for one sigmoid
+            output m zeros and ones.
+        sample_weight : array, (m,), optional
+            How much each example counts; only the ratios matter.
+        l1, l2 : float
+            Penalties on the weights, not the biases.
+
+        Returns
+        -------
+        J : float
+        gradient : array, (n_parameters,)
+            In the order of ``parameters``.
+
+        Raises
+        ------
+        ValueError
+            If a shape does not fit, a label is out of range, or Y holds NaN.
+        TypeError
+            If an array is of the other float type.
+
+        Examples
+        --------
+        >>> import numpy as np, fastnn
+        >>> net = fastnn.Network([1, 1], ["sigmoid"])
+        >>> J, gradient = net.gradient(np.ones((1, 4), np.float32), [1, 1, 1, 1])
+        >>> gradient
+        array([-0.5, -0.5], dtype=float32)
+        """
+        X = self._inputs(X)
+        Y = check.targets(Y, self.sizes[-1], X.shape[1], self.loss, self.dtype)
+        weights = check.weights(sample_weight, X.shape[1], self.dtype)
+        l1, l2 = check.number("l1", l1), check.number("l2", l2)
+        gradient = np.empty_like(self._parameters)
+        J = backend(self.device).network_gradient(
+            gradient, self._parameters, self._description, X, Y, weights, l1, l2
+        )
+        return J, gradient
+
+    def fit(
+        self,
+        X: ArrayLike,
+        Y: ArrayLike,
+        epochs: int,
+        batch_size: int | None = None,
+        optimizer: Optimizer | None = None,
+        shuffle: bool = True,
+        l1: float = 0.0,
+        l2: float = 0.0,
+        sample_weight: ArrayLike | None = None,
+        validation: tuple[Any, ...] | None = None,
+        patience: int | None = None,
+        progress: bool | Callable[[int, History], None] = False,
+        threads: int | None = None,
+        seed: int | None = None,
+    ) -> History:
+        """Train by gradient descent on mini-batches; return the history.
+
+        Parameters
+        ----------
+        X, Y : array, (n_x, m) and (n_y, m)
+            The examples and targets, as for :meth:`gradient`.
+        epochs : int
+            Passes over the examples.
+        batch_size : int, optional
+            Examples in a step; all of them unless given. The last batch of an epoch may be
+            smaller.
+        optimizer : Optimizer, optional
+            ``SGD(0.1)`` unless given. Its moments start from zero with each fit.
+        shuffle : bool
+            Whether each epoch visits the examples in a new order. One batch of all examples is
+            never shuffled.
+        l1, l2 : float
+            Penalties on the weights, not the biases: J gains l1 sum |W| + (l2/2) sum W^2.
+        sample_weight : array, (m,), optional
+            How much each example counts; only the ratios matter.
+        validation : (X, Y) or (X, Y, sample_weight), optional
+            Examples that are not trained on; their cost, without penalties, is recorded after
+            each epoch.
+        patience : int, optional
+            Stop when the validation cost has not fallen for so many epochs, and restore the
+            parameters of the best one.
+        progress : bool or callable
+            True shows a bar (tqdm where it is installed, else lines); a callable is called after
+            each epoch with its number and the history.
+        threads : int, optional
+            At most so many threads. The CPU backend uses one so far.
+        seed : int, optional
+            Of the shuffle; the network's unless given.
+
+        Returns
+        -------
+        History
+            The costs and seconds of each epoch, and why training stopped.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As :meth:`gradient`, and for arguments out of range. The parameters are unchanged.
+
+        Notes
+        -----
+        Two equal calls on equal networks give equal bits. Ctrl-C ends training with the
+        parameters of the last whole epoch, and the history says so.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> X, y = fastnn.datasets.xor()
+        >>> net = fastnn.Network([2, 8, 1], ["tanh", "sigmoid"], seed=1)
+        >>> history = net.fit(X, y, epochs=500, optimizer=fastnn.Adam(0.05))
+        >>> net.predict(X) == y
+        array([ True,  True,  True,  True])
+        """
+        return fit(
+            self,
+            self._inputs(X),
+            Y,
+            epochs=epochs,
+            batch_size=batch_size,
+            optimizer=optimizer,
+            shuffle=shuffle,
+            l1=l1,
+            l2=l2,
+            sample_weight=sample_weight,
+            validation=validation,
+            patience=patience,
+            progress=progress,
+            threads=threads,
+            seed=self.seed if seed is None else seed,
+        )
+
+    def _inputs(self, X: ArrayLike) -> Array:
+        (X,) = check.arrays(dtype=self.dtype, X=X)
+        check.matrix("X", X)
+        if X.shape[0] != self.sizes[0]:
+            raise ValueError(
+                f"X has {X.shape[0]} rows but the network has {self.sizes[0]} inputs"
+                " (one example a column: pass rows of examples as X.T)"
+            )
+        return X

@@ -1,0 +1,188 @@
+"""What a caller may pass: each check answers with one sentence that names the argument.
+
+The sentence says what the argument was and what was expected. Nothing is changed by a check.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+Array = NDArray[Any]
+
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+def one_of(name: str, value: object, known: Iterable[str]) -> str:
+    """Return the name if it is known, else raise with the list of known ones."""
+    known = tuple(known)
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a name, got {type(value).__name__}")
+    if value not in known:
+        raise ValueError(f"unknown {name} {value!r}; known are {', '.join(known)}")
+    return value
+
+
+def number(
+    name: str,
+    value: object,
+    *,
+    low: float = 0.0,
+    high: float = np.inf,
+    low_open: bool = False,
+    high_open: bool = True,
+) -> float:
+    """Return a real number within the bounds."""
+    if isinstance(value, bool | np.bool_) or not isinstance(
+        value, int | float | np.integer | np.floating
+    ):
+        raise TypeError(f"{name} must be a number, got {type(value).__name__}")
+    x = float(value)
+    above = x > low if low_open else x >= low
+    below = x < high if high_open else x <= high
+    if not (above and below):
+        bounds = f"{'(' if low_open else '['}{low:g}, {high:g}{')' if high_open else ']'}"
+        raise ValueError(f"{name} must lie in {bounds}, got {x:g}")
+    return x
+
+
+def integer(name: str, value: object, *, low: int = 1) -> int:
+    """Return a whole number of at least ``low``."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer):
+        raise TypeError(f"{name} must be a whole number, got {type(value).__name__}")
+    if value < low:
+        raise ValueError(f"{name} must be at least {low}, got {value}")
+    return int(value)
+
+
+def float_type(dtype: DTypeLike) -> np.dtype[Any]:
+    """Return float32 or float64."""
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        found = None
+    if found not in FLOATS or dtype is None:
+        raise TypeError(f"dtype must be float32 or float64, got {dtype!r}")
+    return found
+
+
+def host_array(name: str, value: object) -> Array:
+    """Return a NumPy array of booleans, integers, float32 or float64, without a copy."""
+    if hasattr(value, "__cuda_array_interface__"):
+        raise TypeError(f"{name} is on a GPU, but the device in use computes on the CPU")
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name} is a masked array; fill or drop the masked values first")
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name} is not a rectangular array: {error}") from None
+    if array.dtype.kind not in "biu" and array.dtype.newbyteorder("=") not in FLOATS:
+        raise TypeError(
+            f"{name} has type {array.dtype}; expected float32, float64, integers or booleans"
+        )
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    return array
+
+
+def arrays(dtype: DTypeLike | None = None, **values: object) -> list[Array]:
+    """Return arrays of one float type: ``dtype``, or the one they share.
+
+    Integers and booleans are converted to it; two float types in one call are an error.
+    """
+    found = {name: host_array(name, value) for name, value in values.items()}
+    floats = {name: array for name, array in found.items() if array.dtype.kind == "f"}
+    if dtype is not None:
+        target = np.dtype(dtype)
+        for name, array in floats.items():
+            if array.dtype != target:
+                raise TypeError(f"{name} has type {array.dtype}, but the parameters are {target}")
+    elif floats:
+        first, target = next((name, array.dtype) for name, array in floats.items())
+        for name, array in floats.items():
+            if array.dtype != target:
+                raise TypeError(f"{first} has type {target}, but {name} has type {array.dtype}")
+    else:
+        target = np.dtype(np.float64)
+    for name, array in found.items():
+        if array.size == 0:
+            raise ValueError(f"{name} is empty: its shape is {array.shape}")
+    return [array.astype(target, copy=False) for array in found.values()]
+
+
+def matrix(name: str, array: Array) -> Array:
+    """Return the array if it has two dimensions."""
+    if array.ndim != 2:
+        raise ValueError(f"{name} must have 2 dimensions, one example a column; got {array.shape}")
+    return array
+
+
+def same_shape(name: str, array: Array, other: str, shape: tuple[int, ...]) -> None:
+    """Raise unless the array has that shape."""
+    if array.shape != shape:
+        raise ValueError(f"{name} has shape {array.shape}, but {other} has shape {shape}")
+
+
+def output(out: object, shape: tuple[int, ...], dtype: np.dtype[Any], order: str = "C") -> Array:
+    """Return the array to write to: ``out`` if it fits, or a new one."""
+    if out is None:
+        return np.empty(shape, dtype, order="F" if order == "F" else "C")
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"out must be a NumPy array, got {type(out).__name__}")
+    if out.dtype != dtype:
+        raise TypeError(f"out has type {out.dtype}, but the result has type {dtype}")
+    if out.shape != shape:
+        raise ValueError(f"out has shape {out.shape}, but the result has shape {shape}")
+    if not out.flags.writeable:
+        raise ValueError("out is read-only")
+    return out
+
+
+def targets(Y: object, n_y: int, m: int, loss: str, dtype: np.dtype[Any]) -> Array:
+    """Return Y as (n_y, m) in ``dtype``, or a vector of m integer labels.
+
+    Labels are taken for cross-entropy, and zeros and ones for one output of binary
+    cross-entropy; a vector of m values for one output of squared error.
+    """
+    found = host_array("Y", Y)
+    if found.size == 0:
+        raise ValueError(f"Y is empty: its shape is {found.shape}")
+    if found.dtype.kind == "f" and np.isnan(found).any():
+        raise ValueError(f"Y holds NaN: {int(np.isnan(found).sum())} of its {found.size} values")
+    if found.ndim == 1 and loss == "cross_entropy":
+        if found.shape != (m,):
+            raise ValueError(f"Y has {found.size} labels, but X has {m} examples")
+        labels = found.astype(np.int64)
+        if not np.array_equal(labels, found):
+            raise ValueError("Y is a vector, so it must hold integer labels")
+        if labels.min() < 0 or labels.max() >= n_y:
+            wrong = labels[(labels < 0) | (labels >= n_y)][0]
+            raise ValueError(f"Y holds the label {wrong}; expected 0 to {n_y - 1}")
+        return labels
+    if found.ndim == 1 and n_y == 1:
+        found = found.reshape(1, -1)
+    if found.shape != (n_y, m):
+        raise ValueError(f"Y has shape {found.shape}, but the network's output has {(n_y, m)}")
+    if found.dtype.kind == "f" and found.dtype != dtype:
+        raise TypeError(f"Y has type {found.dtype}, but the parameters are {dtype}")
+    if loss != "squared_error" and (found.min() < 0 or found.max() > 1):
+        raise ValueError(f"Y must lie in [0, 1] for {loss}; it goes from {found.min()} to {found.max()}")
+    return found.astype(dtype, copy=False)
+
+
+def weights(sample_weight: object, m: int, dtype: np.dtype[Any]) -> Array | None:
+    """Return the weights of the examples, scaled to a mean of 1."""
+    if sample_weight is None:
+        return None
+    found = host_array("sample_weight", sample_weight)
+    if found.shape != (m,):
+        raise ValueError(f"sample_weight has shape {found.shape}, but X has {m} examples")
+    wide = found.astype(np.float64)
+    if not np.isfinite(wide).all() or (wide < 0).any():
+        raise ValueError("sample_weight must hold finite values of at least 0")
+    if not wide.any():
+        raise ValueError("sample_weight is zero for every example")
+    return (wide / wide.mean()).astype(dtype)
