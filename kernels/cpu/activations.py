@@ -24,7 +24,7 @@ from ..codes import (
 )
 from . import vector_math as vm
 from .compiler import helper, kernel
-from .vectors import select
+from .vectors import never_inline, select
 
 # ------------------------------------------------------------------ one value
 
@@ -193,6 +193,7 @@ _softplus_b = _both(vm.softplus, vm.sigmoid)
 @helper
 def values(A, Z, activation):  # type: ignore[no-untyped-def]
     """A = g(Z), for all but softmax."""
+    never_inline()
     if activation == IDENTITY:
         _identity(A, Z)
     elif activation == SIGMOID:
@@ -216,6 +217,7 @@ def values(A, Z, activation):  # type: ignore[no-untyped-def]
 @helper
 def values_and_derivatives(A, D, activation):  # type: ignore[no-untyped-def]
     """A = g(Z) and D = g'(Z), where D holds Z; for all but softmax."""
+    never_inline()
     if activation == IDENTITY:
         _identity_b(A, D)
     elif activation == SIGMOID:
@@ -239,6 +241,7 @@ def values_and_derivatives(A, D, activation):  # type: ignore[no-untyped-def]
 @helper
 def products(dZ, dA, Z, activation):  # type: ignore[no-untyped-def]
     """dZ = dA * g'(Z), for all but softmax."""
+    never_inline()
     if activation == IDENTITY:
         _identity_p(dZ, dA, Z)
     elif activation == SIGMOID:
@@ -269,6 +272,7 @@ def softmax_columns(A, Z, place, row, n, m, scratch):  # type: ignore[no-untyped
     ``scratch`` takes 2 m values; it ends with each column's largest value, then the sum of its
     exponentials, from which the cross-entropy is made.
     """
+    never_inline()
     top, total = scratch[:m], scratch[m : 2 * m]
     z = Z[place : place + m]
     for j in range(m):
@@ -294,6 +298,7 @@ def softmax_columns(A, Z, place, row, n, m, scratch):  # type: ignore[no-untyped
 @helper
 def softmax_backward_columns(dZ, dA, A, place, row, n, m, scratch):  # type: ignore[no-untyped-def]
     """dZ = A * (dA - sum_k dA_k A_k) in each column; dA begins at 0, dZ and A at ``place``."""
+    never_inline()
     total = scratch[:m]
     for j in range(m):
         total[j] = 0

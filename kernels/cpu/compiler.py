@@ -25,6 +25,7 @@ from typing import Any
 
 import numba
 import numpy as np
+from numba import types
 from numba.core import config
 from numba.core.caching import _Cache
 from numba.core.compiler import CompileResult
@@ -35,6 +36,9 @@ from numba.core.serialize import dumps
 # error_model="numpy" drops the zero test of each division, which keeps loops from vectorising.
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
 
+# A helper is called from compiled code alone: it needs no entry for Python, nor for C.
+HELPER_OPTIONS: dict[str, Any] = {**OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
 ANNOUNCE_AFTER_SECONDS = 3.0
 
 _KERNELS = Path(__file__).resolve().parent.parent
@@ -42,7 +46,17 @@ _KERNELS = Path(__file__).resolve().parent.parent
 
 def helper(function: Callable[..., Any]) -> Any:
     """Compile a function that only kernels call; its code becomes a part of theirs."""
-    return numba.njit(**OPTIONS)(function)
+    compiled = numba.njit(**HELPER_OPTIONS)(function)
+    if not config.DISABLE_JIT:
+        # Numba would compile a helper again for each constant that it is called with.
+        for_types = compiled.get_call_template
+
+        def get_call_template(args: Any, kws: Any) -> Any:
+            plain = {name: types.unliteral(value) for name, value in kws.items()}
+            return for_types(tuple(types.unliteral(value) for value in args), plain)
+
+        compiled.get_call_template = get_call_template
+    return compiled
 
 
 def kernel(function: Callable[..., Any]) -> Any:

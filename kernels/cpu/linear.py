@@ -16,13 +16,13 @@ import numpy as np
 
 from ..codes import SOFTMAX
 from .activations import products, softmax, through_softmax, values
-from .compiler import OPTIONS, helper, kernel
+from .compiler import HELPER_OPTIONS, helper, kernel
 from .product import product
 from .vectors import BIAS, TILE_VECTORS, VECTOR_BYTES, ZERO
 
 # A sum may be reordered here, so that it runs in vectors; the order is fixed when it is compiled,
 # so the bits of a sum do not change from call to call.
-_SUM_OPTIONS = {**OPTIONS, "fastmath": {"contract", "reassoc"}}
+_SUM_OPTIONS = {**HELPER_OPTIONS, "fastmath": {"contract", "reassoc"}}
 
 # Values summed in the array's own type before the sum goes on in float64.
 _SUM_BLOCK = 1024

@@ -29,7 +29,7 @@ from .activations import (
 )
 from .compiler import helper, kernel
 from .linear import long_sum
-from .vectors import select
+from .vectors import never_inline, select
 
 
 @helper
@@ -85,6 +85,7 @@ def output_block(A, D, Y, weights, place, width, n, m, activation, loss, scratch
     The block of A and D stands at ``place``, with ``width`` values from one row to the next, and
     Y likewise at 0. ``scratch`` takes 2 width values. Only the first m columns are meant.
     """
+    never_inline()
     cells = n * width
     losses = scratch[width : width + m]
     if activation == SOFTMAX:

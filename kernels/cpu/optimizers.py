@@ -16,6 +16,7 @@ import math
 from ..codes import ADAM, ADAMW, RMSPROP, SGD
 from .compiler import helper, kernel
 from .linear import long_sum
+from .vectors import never_inline
 
 
 @kernel
@@ -57,6 +58,7 @@ def penalty(w, l1, l2, scratch):  # type: ignore[no-untyped-def]
 @helper
 def update(w, g, first, second, rule, decay, step):  # type: ignore[no-untyped-def]
     """Update the parameters w by their gradients g; ``decay`` is 0 for biases."""
+    never_inline()
     real = type(w[0])
     alpha = real(rule.learning_rate)
     if rule.kind == SGD:

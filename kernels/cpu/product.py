@@ -15,7 +15,15 @@ panel is a transposed copy, made in registers, LANES x LANES values at a time.
 from __future__ import annotations
 
 from .compiler import helper
-from .vectors import ACCUMULATE, TILE_ROWS, TILE_VECTORS, VECTOR_BYTES, tile, transpose_tile
+from .vectors import (
+    ACCUMULATE,
+    TILE_ROWS,
+    TILE_VECTORS,
+    VECTOR_BYTES,
+    never_inline,
+    tile,
+    transpose_tile,
+)
 
 # Lines of B in one panel: 256 lines of 256 bytes are 64 KiB, well inside the L2 cache.
 K_BLOCK = 256
@@ -49,6 +57,7 @@ def pack(panel, B, b, b_row, b_col, k, n):  # type: ignore[no-untyped-def]
 @helper
 def product(C, c, c_row, A, a, a_row, a_col, B, b, b_row, b_col, M, N, K, start, bias, o, panel):  # type: ignore[no-untyped-def]  # fmt: skip
     """C (M, N) = start + A (M, K) @ B (K, N); ``o`` is the place of the first row's bias."""
+    never_inline()
     width = TILE_VECTORS * (VECTOR_BYTES // B.itemsize)
     packed = b_col != 1
     for j in range(0, N, width):
@@ -58,21 +67,14 @@ def product(C, c, c_row, A, a, a_row, a_col, B, b, b_row, b_col, M, N, K, start,
             begin = start if k == 0 else ACCUMULATE
             if packed:
                 pack(panel, B, b + k * b_row + j * b_col, b_row, b_col, depth, columns)
+                source, s, s_row = panel, 0, width
+            else:
+                source, s, s_row = B, b + k * b_row + j, b_row
             for i in range(0, M, TILE_ROWS):
-                rows = min(TILE_ROWS, M - i)
-                if packed:
-                    tile(
-                        rows, columns, depth, begin,
-                        C, c + i * c_row + j, c_row,
-                        A, a + i * a_row + k * a_col, a_row, a_col,
-                        panel, 0, width,
-                        bias, o + i,
-                    )  # fmt: skip
-                else:
-                    tile(
-                        rows, columns, depth, begin,
-                        C, c + i * c_row + j, c_row,
-                        A, a + i * a_row + k * a_col, a_row, a_col,
-                        B, b + k * b_row + j, b_row,
-                        bias, o + i,
-                    )  # fmt: skip
+                tile(
+                    min(TILE_ROWS, M - i), columns, depth, begin,
+                    C, c + i * c_row + j, c_row,
+                    A, a + i * a_row + k * a_col, a_row, a_col,
+                    source, s, s_row,
+                    bias, o + i,
+                )  # fmt: skip

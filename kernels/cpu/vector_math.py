@@ -18,7 +18,7 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
-from .compiler import OPTIONS, helper
+from .compiler import HELPER_OPTIONS, helper
 from .vectors import bits, fma, from_bits, polynomial, select
 
 # Highest power first. The comments give the error of the function that each serves, before any
@@ -320,7 +320,7 @@ def _by_type(name: str) -> Any:
 
     function.__name__ = function.__qualname__ = name
 
-    @overload(function, jit_options=OPTIONS)
+    @overload(function, jit_options=HELPER_OPTIONS)
     def choose(x):  # type: ignore[no-untyped-def]
         if x == types.float32:
             return lambda x: single(x)

@@ -1,6 +1,7 @@
 """The few pieces of LLVM that Numba has no words for, and a plain Python stand-in for each.
 
-``fma``, ``bits``, ``from_bits``, ``select`` and ``polynomial`` serve the vector mathematics. ``tile`` and ``transpose_tile``
+``fma``, ``bits``, ``from_bits``, ``select`` and ``polynomial`` serve the vector mathematics. ``never_inline`` keeps a
+large function from being copied into each of its callers. ``tile`` and ``transpose_tile``
 serve the matrix product: they work on explicit vectors of LANES values, so that the widest
 registers are used whatever LLVM would have chosen.
 
@@ -134,6 +135,19 @@ def _python_bits(x: Any) -> Any:
 
 def _python_from_bits(i: Any) -> Any:
     return i.view(np.float32 if isinstance(i, np.int32) else np.float64)
+
+
+@intrinsic
+def _never_inline(typingctx):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        builder.function.attributes.add("noinline")
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+def _python_never_inline() -> None:
+    """Do nothing: the compiled form keeps LLVM from copying the function into its callers."""
 
 
 # ------------------------------------------------------------------ vectors
@@ -363,9 +377,9 @@ def _python_transpose_tile(T, t, t_row, S, s, s_row, rows, columns):  # type: ig
 
 if config.DISABLE_JIT:
     fma, bits, from_bits, select = _python_fma, _python_bits, _python_from_bits, _python_select
-    polynomial = _python_polynomial
+    polynomial, never_inline = _python_polynomial, _python_never_inline
     tile, transpose_tile = _python_tile, _python_transpose_tile
 else:
     fma, bits, from_bits, select = _fma, _bits, _from_bits, _select
-    polynomial = _polynomial
+    polynomial, never_inline = _polynomial, _never_inline
     tile, transpose_tile = _tile, _transpose_tile
