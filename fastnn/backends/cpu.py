@@ -279,8 +279,12 @@ def trainer(
     progress: Progress,
 ) -> Any:
     """Return the function that takes that many steps of training."""
-    architecture, examples = _architecture(network), _examples(X, Y, sample_weight)
     gathered = progress.order.size > 0
+    if gathered:
+        # Examples visited in random order should be rows, each one piece of memory: columns are
+        # copied once, since gathering them value by value takes longer within one epoch.
+        X = np.ascontiguousarray(X.T).T
+    architecture, examples = _architecture(network), _examples(X, Y, sample_weight)
     work = _workspace(network, X.dtype, batch_size, training=True, gathered=gathered)
 
     def advance(steps: int) -> None:

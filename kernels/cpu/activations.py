@@ -23,7 +23,7 @@ from ..codes import (
     TANH,
 )
 from . import vector_math as vm
-from .compiler import helper, kernel
+from .compiler import helper, kernel, unique
 from .vectors import never_inline, select
 
 # ------------------------------------------------------------------ one value
@@ -87,23 +87,21 @@ def silu_derivative(z):  # type: ignore[no-untyped-def]
 def _values(f: Any) -> Any:
     """Return the loop out[i] = f(z[i])."""
 
-    @helper
     def loop(out, z):  # type: ignore[no-untyped-def]
         for i in range(out.size):
             out[i] = f(z[i])
 
-    return loop
+    return helper(unique(loop, f"_values_{f.__name__}"))
 
 
 def _products(f: Any) -> Any:
     """Return the loop dZ[i] = dA[i] f(z[i])."""
 
-    @helper
     def loop(dZ, dA, z):  # type: ignore[no-untyped-def]
         for i in range(dZ.size):
             dZ[i] = dA[i] * f(z[i])
 
-    return loop
+    return helper(unique(loop, f"_products_{f.__name__}"))
 
 
 def _both(g: Any, derivative: Any) -> Any:
@@ -112,27 +110,25 @@ def _both(g: Any, derivative: Any) -> Any:
     Reading and writing D by one name lets LLVM see that they are the same place.
     """
 
-    @helper
     def loop(A, D):  # type: ignore[no-untyped-def]
         for i in range(A.size):
             z = D[i]
             A[i] = g(z)
             D[i] = derivative(z)
 
-    return loop
+    return helper(unique(loop, f"_both_{g.__name__}"))
 
 
 def _both_from_value(g: Any, derivative_of_a: Any) -> Any:
     """Return the same loop where the derivative is cheaper from a = g(z)."""
 
-    @helper
     def loop(A, D):  # type: ignore[no-untyped-def]
         for i in range(A.size):
             a = g(D[i])
             A[i] = a
             D[i] = derivative_of_a(a)
 
-    return loop
+    return helper(unique(loop, f"_both_from_value_{g.__name__}"))
 
 
 @helper

@@ -31,10 +31,11 @@ from numba.core.caching import _Cache
 from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
 
-# "contract" lets LLVM fuse a multiply and an add into one FMA. Flags that reorder sums or assume
-# that NaN, infinities or signed zeros do not occur are left out: results must follow NumPy's.
-# error_model="numpy" drops the zero test of each division, which keeps loops from vectorising.
-OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
+# No fast-math flag: LLVM may then neither reorder a sum nor choose where to fuse a multiply and
+# an add, so the bits of a result do not depend on what a function was compiled together with.
+# Where an FMA or a sum in vectors is wanted, it is written. error_model="numpy" drops the zero
+# test of each division, which keeps loops from vectorising.
+OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 
 # A helper is called from compiled code alone: it needs no entry for Python, nor for C.
 HELPER_OPTIONS: dict[str, Any] = {**OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
@@ -44,8 +45,28 @@ ANNOUNCE_AFTER_SECONDS = 3.0
 _KERNELS = Path(__file__).resolve().parent.parent
 
 
+def unique(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """Give a function made by a factory a name of its own, and return it.
+
+    A symbol in machine code is made of a function's qualified name, its argument types and the
+    number that the process happened to give it. Two functions of one name, out of two cache
+    files, can so end up with one symbol, and one of them runs in the other's place.
+    """
+    function.__qualname__ = name
+    key = (function.__module__, name)
+    if key in _names:
+        raise ImportError(f"two compiled functions are named {'.'.join(key)}")
+    _names.add(key)
+    return function
+
+
+_names: set[tuple[str, str]] = set()
+
+
 def helper(function: Callable[..., Any]) -> Any:
     """Compile a function that only kernels call; its code becomes a part of theirs."""
+    if function.__qualname__ != function.__name__ and "<locals>" in function.__qualname__:
+        raise ImportError(f"{function.__qualname__} needs a name of its own: see unique()")
     compiled = numba.njit(**HELPER_OPTIONS)(function)
     if not config.DISABLE_JIT:
         # Numba would compile a helper again for each constant that it is called with.

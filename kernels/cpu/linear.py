@@ -11,30 +11,16 @@ Outputs have one example a column.
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
 from ..codes import SOFTMAX
 from .activations import products, softmax, through_softmax, values
-from .compiler import HELPER_OPTIONS, helper, kernel
+from .compiler import helper, kernel
 from .product import product
-from .vectors import BIAS, TILE_VECTORS, VECTOR_BYTES, ZERO
-
-# A sum may be reordered here, so that it runs in vectors; the order is fixed when it is compiled,
-# so the bits of a sum do not change from call to call.
-_SUM_OPTIONS = {**HELPER_OPTIONS, "fastmath": {"contract", "reassoc"}}
+from .vectors import BIAS, TILE_VECTORS, VECTOR_BYTES, ZERO, vector_sum
 
 # Values summed in the array's own type before the sum goes on in float64.
 _SUM_BLOCK = 1024
-
-
-@numba.njit(**_SUM_OPTIONS)  # type: ignore[misc]
-def block_sum(x):  # type: ignore[no-untyped-def]
-    """Return the sum of a short flat array, in its own type."""
-    total = type(x[0])(0)
-    for i in range(x.size):
-        total += x[i]
-    return total
 
 
 @helper
@@ -42,7 +28,7 @@ def long_sum(x):  # type: ignore[no-untyped-def]
     """Return the sum of a flat array in float64, as blocks of sums in the array's own type."""
     total = 0.0
     for i in range(0, x.size, _SUM_BLOCK):
-        total += block_sum(x[i : i + _SUM_BLOCK])
+        total += vector_sum(x[i : i + _SUM_BLOCK])
     return total
 
 

@@ -3,7 +3,7 @@
 A block of ``work.width`` examples goes forward and backward through all layers while what it
 leaves stays in the cache. For layer l, with n_l units, in that block:
 
-    A_0 = X                                     read where it stands, or gathered when shuffled
+    A_0 = X                                     read where it stands, or rows gathered in order
     D_l = W_l A_(l-1) + b_l                     Z, for the moment
     A_l = g(D_l), D_l := g'(D_l)                one pass over both
     D_L = dZ_L                                  from the loss
@@ -18,37 +18,38 @@ from __future__ import annotations
 from ..codes import ADAMW, SOFTMAX
 from .activations import softmax_backward_columns, softmax_columns, values, values_and_derivatives
 from .compiler import helper, kernel
-from .linear import block_sum
 from .losses import output_block
 from .optimizers import add_penalties, penalty, update
 from .product import product
-from .vectors import ACCUMULATE, BIAS, ZERO
+from .vectors import ACCUMULATE, BIAS, ZERO, vector_sum
 
 
 @helper
-def gather_matrix(out, X, feature, example, n, order, start, m, width, columns):  # type: ignore[no-untyped-def]
-    """Copy the examples order[start : start + m] of a matrix into ``out``.
+def gather_columns(out, Y, feature, example, n, order, start, m, width):  # type: ignore[no-untyped-def]
+    """Copy the examples order[start : start + m] of a matrix into columns, ``width`` apart.
 
-    They become columns, ``width`` apart, or rows of n where ``columns`` is false. An empty order
-    stands for 0, 1, 2, ...
+    An empty order stands for 0, 1, 2, ...
     """
-    if order.size == 0:
-        for i in range(n):
-            line, place = out[i * width : i * width + m], i * feature + start * example
+    for i in range(n):
+        line = out[i * width : i * width + m]
+        if order.size == 0:
+            place = i * feature + start * example
             for j in range(m):
-                line[j] = X[place + j * example]
-    elif columns:
-        which = order[start : start + m]
-        for i in range(n):
-            line = out[i * width : i * width + m]
+                line[j] = Y[place + j * example]
+        else:
+            which = order[start : start + m]
             for j in range(m):
-                line[j] = X[i * feature + which[j] * example]
-    else:
-        for j in range(m):
-            place = order[start + j] * example
-            line, row = out[j * n : (j + 1) * n], X[place : place + n]
-            for i in range(n):
-                line[i] = row[i]
+                line[j] = Y[i * feature + which[j] * example]
+
+
+@helper
+def gather_rows(out, X, n, order, start, m):  # type: ignore[no-untyped-def]
+    """Copy the examples order[start : start + m], rows of n values, one after another."""
+    for j in range(m):
+        place = order[start + j] * n
+        line, row = out[j * n : (j + 1) * n], X[place : place + n]
+        for i in range(n):
+            line[i] = row[i]
 
 
 @helper
@@ -64,11 +65,10 @@ def gather_targets(work, examples, order, start, m, n):  # type: ignore[no-untyp
             label = examples.labels[order[start + j] if order.size > 0 else start + j]
             Y[label * width + j] = one
     else:
-        gather_matrix(
-            Y, examples.Y, examples.Y_feature, examples.Y_example, n, order, start, m, width, True
-        )
+        feature, example = examples.Y_feature, examples.Y_example
+        gather_columns(Y, examples.Y, feature, example, n, order, start, m, width)
     if examples.weights.size > 0:
-        gather_matrix(weights, examples.weights, 0, 1, 1, order, start, m, width, True)
+        gather_columns(weights, examples.weights, 0, 1, 1, order, start, m, width)
     else:
         for j in range(m):
             weights[j] = one
@@ -131,7 +131,7 @@ def block_gradient(parameters, network, B, b, b_feature, b_example, m, work, beg
         )  # fmt: skip
         db = G[place + n * n_in : place + n * n_in + n]
         for i in range(n):
-            row_sum = block_sum(D[layer + i * width : layer + i * width + m])
+            row_sum = vector_sum(D[layer + i * width : layer + i * width + m])
             db[i] = row_sum if begin else db[i] + row_sum
         if l > 1:
             product(
@@ -154,28 +154,22 @@ def block_gradient(parameters, network, B, b, b_feature, b_example, m, work, beg
 def batch_gradient(parameters, network, examples, order, start, stop, rule, work):  # type: ignore[no-untyped-def]
     """Return J over the examples order[start : stop], and leave its gradient in ``work``.
 
-    An empty order stands for 0, 1, 2, ...: then X is read where it stands, not gathered.
+    An empty order stands for 0, 1, 2, ...: then X is read where it stands, in either memory
+    order. Else it holds one example a row, and blocks of them are gathered.
     """
     sizes, width = network.sizes, work.width
     n_x, n_y = sizes[0], sizes[sizes.size - 1]
-    gathered, columns = order.size > 0, examples.X_example == 1
     total = 0.0
     for block in range(start, stop, width):
         m = min(width, stop - block)
         gather_targets(work, examples, order, block, m, n_y)
-        B, b, feature, example = (
-            examples.X, block * examples.X_example, examples.X_feature, examples.X_example,
-        )  # fmt: skip
-        if gathered:
-            gather_matrix(
-                work.X, examples.X, examples.X_feature, examples.X_example,
-                n_x, order, block, m, width, columns,
-            )  # fmt: skip
-            B, b, feature, example = work.X, 0, 1, n_x
-            if columns:
-                feature, example = width, 1
+        if order.size == 0:
+            B, b = examples.X, block * examples.X_example
+        else:
+            gather_rows(work.X, examples.X, n_x, order, block, m)
+            B, b = work.X, 0
         total += block_gradient(
-            parameters, network, B, b, feature, example, m, work, block == start
+            parameters, network, B, b, examples.X_feature, examples.X_example, m, work, block == start
         )
     count = stop - start
     J = total / count
@@ -198,6 +192,7 @@ def batch_gradient(parameters, network, examples, order, start, stop, rule, work
 def optimizer_step(parameters, network, rule, state, step, work):  # type: ignore[no-untyped-def]
     """Update the parameters by the gradient in ``work``, layer by layer: biases do not decay."""
     sizes, place = network.sizes, 0
+    first, second = state[0], state[1]
     decay = rule.weight_decay if rule.kind == ADAMW else 0.0
     for l in range(1, sizes.size):
         n_w, n = sizes[l] * sizes[l - 1], sizes[l]
@@ -207,7 +202,7 @@ def optimizer_step(parameters, network, rule, state, step, work):  # type: ignor
         ):
             update(
                 parameters[begin:end], work.gradient[begin:end],
-                state[0, begin:end], state[1, begin:end], rule, shrink, step,
+                first[begin:end], second[begin:end], rule, shrink, step,
             )  # fmt: skip
         place += n_w + n
 

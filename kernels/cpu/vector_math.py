@@ -18,7 +18,7 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
-from .compiler import HELPER_OPTIONS, helper
+from .compiler import HELPER_OPTIONS, helper, unique
 from .vectors import bits, fma, from_bits, polynomial, select
 
 # Highest power first. The comments give the error of the function that each serves, before any
@@ -158,11 +158,14 @@ def _functions(real: Any, integer: Any, precision: int, coefficients: dict[str, 
     sign_bit = integer(np.iinfo(integer).min)
     inverse_sqrt_2pi = real(0.3989422804014327)
 
-    @helper
+    def typed(function: Any) -> Any:
+        return helper(unique(function, f"{function.__name__}_{real.__name__}"))
+
+    @typed
     def power_of_two(n):  # type: ignore[no-untyped-def]
         return from_bits(integer(integer(n + bias) << shift))
 
-    @helper
+    @typed
     def reduce(x):  # type: ignore[no-untyped-def]
         # x = n ln 2 + r with |r| <= ln 2 / 2
         shifted = fma(x, log2_e, magic)
@@ -170,11 +173,11 @@ def _functions(real: Any, integer: Any, precision: int, coefficients: dict[str, 
         n = integer(bits(shifted) - magic_bits)
         return n, fma(k, -ln2_low, fma(k, -ln2_high, x))
 
-    @helper
+    @typed
     def absolute(x):  # type: ignore[no-untyped-def]
         return from_bits(integer(bits(x) & ~sign_bit))
 
-    @helper
+    @typed
     def exp(x):  # type: ignore[no-untyped-def]
         x = select(x > highest, highest, x)
         x = select(x < lowest, lowest, x)
@@ -185,7 +188,7 @@ def _functions(real: Any, integer: Any, precision: int, coefficients: dict[str, 
         first = integer(n >> integer(1))
         return y * power_of_two(first) * power_of_two(integer(n - first))
 
-    @helper
+    @typed
     def expm1_negative(x):  # type: ignore[no-untyped-def]
         # exp(x) - 1 for x <= 0 = 2^n (e^r - 1) + (2^n - 1): the last is exact, or tiny beside -1
         x = select(x < lowest * half, lowest * half, x)
@@ -193,7 +196,7 @@ def _functions(real: Any, integer: Any, precision: int, coefficients: dict[str, 
         power = power_of_two(n)
         return fma(power, fma(r * r, polynomial(r, EXP), r), power - one)
 
-    @helper
+    @typed
     def log(x):  # type: ignore[no-untyped-def]
         denormal = x < tiny
         scaled = select(denormal, x * scale_up, x)
@@ -209,41 +212,41 @@ def _functions(real: Any, integer: Any, precision: int, coefficients: dict[str, 
         y = select(x == zero, -infinity, y)
         return select(x >= zero, y, not_a_number)
 
-    @helper
+    @typed
     def log1p_unit(t):  # type: ignore[no-untyped-def]
         # log(1 + t) for t in [0, 1] = 2 atanh(t / (2 + t))
         s = t / (two + t)
         z = s * s
         return fma(s * z, polynomial(z, LOG1P), two * s)
 
-    @helper
+    @typed
     def sigmoid(x):  # type: ignore[no-untyped-def]
         e = exp(-absolute(x))
         return select(x >= zero, one, e) / (one + e)
 
-    @helper
+    @typed
     def sigmoid_derivative(x):  # type: ignore[no-untyped-def]
         e = exp(-absolute(x))
         return e / ((one + e) * (one + e))
 
-    @helper
+    @typed
     def tanh(x):  # type: ignore[no-untyped-def]
         e = expm1_negative(-two * absolute(x))
         y = -e / (two + e)
         return from_bits(integer(bits(absolute(y)) | (bits(x) & sign_bit)))
 
-    @helper
+    @typed
     def tanh_derivative(x):  # type: ignore[no-untyped-def]
         # 1 - tanh(x)^2 without its cancellation
         e = exp(-two * absolute(x))
         return four * e / ((one + e) * (one + e))
 
-    @helper
+    @typed
     def softplus(x):  # type: ignore[no-untyped-def]
         y = log1p_unit(exp(-absolute(x)))
         return select(x > zero, x, zero) + select(x == x, y, x)
 
-    @helper
+    @typed
     def normal_tail(u):  # type: ignore[no-untyped-def]
         # Q(u) = erfc(u / sqrt 2) / 2 and exp(-u^2 / 2), for u >= 0. The square is carried in two
         # parts: its rounding error, times u^2, would be the error of the exponential.
@@ -255,12 +258,12 @@ def _functions(real: Any, integer: Any, precision: int, coefficients: dict[str, 
         t = one / fma(w, u, one)
         return e * t * polynomial(fma(two, t, -one), TAIL), e
 
-    @helper
+    @typed
     def gelu(x):  # type: ignore[no-untyped-def]
         tail, _ = normal_tail(absolute(x))
         return x * select(x < zero, tail, one - tail)
 
-    @helper
+    @typed
     def gelu_derivative(x):  # type: ignore[no-untyped-def]
         tail, e = normal_tail(absolute(x))
         return fma(x * inverse_sqrt_2pi, e, select(x < zero, tail, one - tail))
@@ -318,15 +321,19 @@ def _by_type(name: str) -> Any:
     def function(x):  # type: ignore[no-untyped-def]
         return single(x) if isinstance(x, np.float32) else double(x)
 
-    function.__name__ = function.__qualname__ = name
+    def function_float32(x):  # type: ignore[no-untyped-def]
+        return single(x)
+
+    def function_float64(x):  # type: ignore[no-untyped-def]
+        return double(x)
+
+    unique(function_float32, f"choose_{name}_float32")
+    unique(function_float64, f"choose_{name}_float64")
+    unique(function, name).__name__ = name
 
     @overload(function, jit_options=HELPER_OPTIONS)
     def choose(x):  # type: ignore[no-untyped-def]
-        if x == types.float32:
-            return lambda x: single(x)
-        if x == types.float64:
-            return lambda x: double(x)
-        return None
+        return {types.float32: function_float32, types.float64: function_float64}.get(x)
 
     return function
 
