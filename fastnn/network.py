@@ -417,7 +417,7 @@ class Network:
             patience=patience,
             progress=progress,
             threads=threads,
-            seed=self.seed if seed is None else seed,
+            seed=seed,
         )
 
     def _inputs(self, X: ArrayLike) -> Array:

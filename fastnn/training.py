@@ -94,19 +94,23 @@ def fit(
     Y: ArrayLike,
     *,
     epochs: int,
-    batch_size: int | None,
-    optimizer: Optimizer | None,
-    shuffle: bool,
-    l1: float,
-    l2: float,
-    sample_weight: ArrayLike | None,
-    validation: tuple[Any, ...] | None,
-    patience: int | None,
-    progress: bool | Callable[[int, History], None],
-    threads: int | None,
-    seed: int,
+    batch_size: int | None = None,
+    optimizer: Optimizer | None = None,
+    shuffle: bool = True,
+    l1: float = 0.0,
+    l2: float = 0.0,
+    sample_weight: ArrayLike | None = None,
+    validation: tuple[Any, ...] | None = None,
+    patience: int | None = None,
+    progress: bool | Callable[[int, History], None] = False,
+    threads: int | None = None,
+    seed: int | None = None,
+    trainer: Callable[..., Callable[[int], None]] | None = None,
 ) -> History:
-    """Train the network; :meth:`Network.fit` says what the arguments are."""
+    """Train the network; :meth:`Network.fit` says what the arguments are.
+
+    ``trainer`` takes the steps in place of the device's own, to compare one with another.
+    """
     m, dtype = X.shape[1], network.dtype
     targets = check.targets(Y, network.sizes[-1], m, network.loss, dtype)
     weights = check.weights(sample_weight, m, dtype)
@@ -129,14 +133,14 @@ def fit(
     shuffled = shuffle and batch < m
     state = Progress(
         counts=np.array([0, 0, 0, epochs], np.int64),
-        random=_random_state(check.integer("seed", seed, low=0)),
+        random=_random_state(network.seed if seed is None else check.integer("seed", seed, low=0)),
         order=np.arange(m if shuffled else 0),
         cost=np.zeros(1),
         costs=np.zeros(epochs),
         state=np.zeros((2, parameters.size), dtype),
         snapshot=parameters.copy(),
     )
-    advance = backend(network.device).trainer(
+    advance = (trainer or backend(network.device).trainer)(
         parameters,
         network._description,
         X,

@@ -1,0 +1,59 @@
+"""``python -m fastnn warmup``: compile every kernel into the cache folder."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import functional as F
+from ..device import selected
+from ..network import Network
+
+
+def warmup(dtypes: Sequence[str]) -> int:
+    """Compile all kernels for these types, saying what is done; return the exit code."""
+    if selected() != "cpu":
+        print(f"the device {selected()!r} compiles nothing")
+        return 0
+    begin = time.perf_counter()
+    from ..kernels.cpu.compiler import writable_cache_folder
+
+    folder = writable_cache_folder()
+    for dtype in dtypes:
+        for name, call in calls(np.dtype(dtype)):
+            start = time.perf_counter()
+            print(f"{dtype} {name} ... ", end="", flush=True)
+            call()
+            print(f"{time.perf_counter() - start:.1f} s", flush=True)
+    print(f"ready after {time.perf_counter() - begin:.1f} s; kept in {folder}")
+    if folder is None:
+        print("no cache folder is writable: set NUMBA_CACHE_DIR to one that is", file=sys.stderr)
+        return 1
+    return 0
+
+
+def calls(dtype: np.dtype[Any]) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """Yield the name of each kernel, and a call that needs it."""
+    X, W, b = np.ones((3, 4), dtype), np.ones((2, 3), dtype), np.zeros((2, 1), dtype)
+    Z = np.full((2, 4), 0.5, dtype)
+    net = Network([3, 2, 2], loss="cross_entropy", dtype=dtype, device="cpu")
+    y = np.array([0, 1, 0, 1])
+    yield "linear_forward", lambda: F.linear_forward(X, W, b, device="cpu")
+    yield "activation_forward", lambda: F.relu(Z, device="cpu")
+    yield "layer_forward", lambda: F.layer_forward(X, W, b, "relu", device="cpu")
+    yield "activation_derivative", lambda: F.activation_derivative(Z, "relu", device="cpu")
+    yield "activation_backward", lambda: F.activation_backward(Z, Z, "relu", device="cpu")
+    yield "output_gradient", lambda: F.output_gradient(Z, Z, device="cpu")
+    yield "hidden_gradient", lambda: F.hidden_gradient(W, Z, X, "relu", device="cpu")
+    yield "weight_gradient", lambda: F.weight_gradient(Z, X, device="cpu")
+    yield "bias_gradient", lambda: F.bias_gradient(Z, device="cpu")
+    yield "linear_backward", lambda: F.linear_backward(Z, X, W, device="cpu")
+    yield "cost", lambda: F.cost(Z, Z, "squared_error", device="cpu")
+    yield "gradient_step", lambda: F.gradient_step(W.copy(), W, 0.1, device="cpu")
+    yield "network_forward", lambda: net.forward(X)
+    yield "network_gradient", lambda: net.gradient(X, y)
+    yield "train", lambda: net.fit(X, y, epochs=1, batch_size=2)
