@@ -73,6 +73,21 @@ def _random_state(seed: int) -> NDArray[np.uint64]:
     return np.array([(z ^ (z >> 31)) or 1], np.uint64)
 
 
+def new_progress(
+    parameters: Array, m: int, epochs: int, *, shuffled: bool, seed: int
+) -> Progress:
+    """Return where a fit of m examples stands before its first step."""
+    return Progress(
+        counts=np.array([0, 0, 0, epochs], np.int64),
+        random=_random_state(seed),
+        order=np.arange(m if shuffled else 0),
+        cost=np.zeros(1),
+        costs=np.zeros(epochs),
+        state=np.zeros((2, parameters.size), parameters.dtype),
+        snapshot=parameters.copy(),
+    )
+
+
 def _validation_cost(
     network: Network, validation: tuple[Any, ...] | None
 ) -> Callable[[], float] | None:
@@ -131,15 +146,8 @@ def fit(
 
     parameters = network.parameters
     shuffled = shuffle and batch < m
-    state = Progress(
-        counts=np.array([0, 0, 0, epochs], np.int64),
-        random=_random_state(network.seed if seed is None else check.integer("seed", seed, low=0)),
-        order=np.arange(m if shuffled else 0),
-        cost=np.zeros(1),
-        costs=np.zeros(epochs),
-        state=np.zeros((2, parameters.size), dtype),
-        snapshot=parameters.copy(),
-    )
+    seed = network.seed if seed is None else check.integer("seed", seed, low=0)
+    state = new_progress(parameters, m, epochs, shuffled=shuffled, seed=seed)
     advance = (trainer or backend(network.device).trainer)(
         parameters,
         network._description,

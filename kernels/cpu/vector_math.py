@@ -140,7 +140,7 @@ def _functions(real: Any, integer: Any, precision: int, coefficients: dict[str, 
     w = real(TAIL_WIDTH)
     lowest, highest = constants(EXP_RANGE)
     farthest = real(TAIL_RANGE)
-    zero, half, one, two, four = constants((0, 0.5, 1, 2, 4))
+    zero, quarter, half, one, two, four = constants((0, 0.25, 0.5, 1, 2, 4))
     infinity, not_a_number = constants((np.inf, np.nan))
     tiny = np.finfo(real).tiny
     scale_up = real(2.0 ** (precision + 2))
@@ -249,14 +249,15 @@ def _functions(real: Any, integer: Any, precision: int, coefficients: dict[str, 
     @typed
     def normal_tail(u):  # type: ignore[no-untyped-def]
         # Q(u) = erfc(u / sqrt 2) / 2 and exp(-u^2 / 2), for u >= 0. The square is carried in two
-        # parts: its rounding error, times u^2, would be the error of the exponential.
+        # parts: its rounding error, times u^2, would be the error of the exponential. The root of
+        # the exponential is taken, and multiplied twice: it does not underflow before Q does.
         u = select(u > farthest, farthest, u)
         square = u * u
         rest = fma(u, u, -square)
-        e = exp(-half * square)
-        e = fma(e, -half * rest, e)
+        root = exp(-quarter * square)
+        root = fma(root, -quarter * rest, root)
         t = one / fma(w, u, one)
-        return e * t * polynomial(fma(two, t, -one), TAIL), e
+        return root * (t * polynomial(fma(two, t, -one), TAIL)) * root, root * root
 
     @typed
     def gelu(x):  # type: ignore[no-untyped-def]
