@@ -248,26 +248,28 @@ def _functions(real: Any, integer: Any, precision: int, coefficients: dict[str, 
 
     @typed
     def normal_tail(u):  # type: ignore[no-untyped-def]
-        # Q(u) = erfc(u / sqrt 2) / 2 and exp(-u^2 / 2), for u >= 0. The square is carried in two
-        # parts: its rounding error, times u^2, would be the error of the exponential. The root of
-        # the exponential is taken, and multiplied twice: it does not underflow before Q does.
+        # c and e with Q(u) = erfc(u / sqrt 2) / 2 = c e^2 and e^2 = exp(-u^2 / 2), for u >= 0.
+        # The square is carried in two parts: its rounding error, times u^2, would be the error of
+        # the exponential. e, not e^2, since that underflows before Q does.
         u = select(u > farthest, farthest, u)
         square = u * u
         rest = fma(u, u, -square)
         root = exp(-quarter * square)
         root = fma(root, -quarter * rest, root)
         t = one / fma(w, u, one)
-        return root * (t * polynomial(fma(two, t, -one), TAIL)) * root, root * root
+        return t * polynomial(fma(two, t, -one), TAIL), root
 
     @typed
     def gelu(x):  # type: ignore[no-untyped-def]
-        tail, _ = normal_tail(absolute(x))
-        return x * select(x < zero, tail, one - tail)
+        c, e = normal_tail(absolute(x))
+        low = x * c * e * e
+        return select(x < zero, low, x * (one - c * e * e))
 
     @typed
     def gelu_derivative(x):  # type: ignore[no-untyped-def]
-        tail, e = normal_tail(absolute(x))
-        return fma(x * inverse_sqrt_2pi, e, select(x < zero, tail, one - tail))
+        c, e = normal_tail(absolute(x))
+        tail = c * e * e
+        return fma(x * inverse_sqrt_2pi * e, e, select(x < zero, tail, one - tail))
 
     return SimpleNamespace(
         exp=exp,
