@@ -23,21 +23,16 @@ Array = NDArray[Any]
 # ------------------------------------------------------------------ activations
 
 
-def _normal_cdf(Z: Array, dtype: Any) -> Array:
-    # NumPy has no erf: the standard library's, one value at a time.
-    return np.frompyfunc(_normal_cdf_of_one, 1, 1)(Z).astype(dtype)
-
-
-def _normal_cdf_of_one(z: float) -> float:
-    # P(z) = erfc(x) / 2 with x = -z / sqrt 2. Far out, the rounding error of x alone would cost
-    # hundreds of ULP: where there is a wider type, the first-order term makes up for it.
-    exact = -np.longdouble(z) / np.sqrt(np.longdouble(2))
-    x = float(exact)
-    if not math.isfinite(x):
-        return 0.5 * math.erfc(x)
-    rest = float(exact - x)
-    slope = 2 / math.sqrt(math.pi) * math.exp(-min(x * x, 1e4))
-    return 0.5 * (math.erfc(x) - slope * rest)
+def _normal_cdf(Z: Array) -> Array:
+    # P(z) = erfc(x) / 2 with x = -z / sqrt 2. NumPy has no erf: the standard library's, one value
+    # at a time. What x has beyond float64, in a wider type, enters by the first-order term.
+    X = -Z / np.sqrt(Z.dtype.type(2))
+    near = X.astype(np.float64)
+    P = np.frompyfunc(lambda x: math.erfc(x) / 2, 1, 1)(near).astype(Z.dtype)
+    if Z.dtype.itemsize <= 8:
+        return P
+    with np.errstate(invalid="ignore"):
+        return P - np.where(np.isfinite(X), (X - near) * np.exp(-X * X), 0) / np.sqrt(np.pi)
 
 
 def _normal_density(Z: Array) -> Array:
@@ -77,7 +72,7 @@ def activation_forward(Z: Array, activation: str, *, dtype: Any = np.float64) ->
         case "elu":
             return np.where(Z >= 0, Z, np.expm1(np.minimum(Z, 0)))
         case "gelu":
-            return Z * _normal_cdf(Z, dtype)
+            return Z * _normal_cdf(Z)
         case "silu":
             return Z * sigmoid(Z, dtype=dtype)
         case "softplus":
@@ -106,7 +101,7 @@ def activation_derivative(Z: Array, activation: str, *, dtype: Any = np.float64)
         case "elu":
             return np.where(Z >= 0, 1, np.exp(np.minimum(Z, 0)))
         case "gelu":
-            return _normal_cdf(Z, dtype) + Z * _normal_density(Z)
+            return _normal_cdf(Z) + Z * _normal_density(Z)
         case "silu":
             s = sigmoid(Z, dtype=dtype)
             return s + Z * s * sigmoid(-Z, dtype=dtype)
