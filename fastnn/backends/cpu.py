@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,9 @@ from ..description import Description
 from ..kernels.codes import ACTIVATIONS, LOSSES
 from ..kernels.cpu import activations, linear, losses, optimizers, training
 from ..kernels.cpu.product import PANEL_BYTES
+from ..kernels.cpu.vectors import TILE_ROWS, TILE_VECTORS
 from ..kernels.structures import Architecture, Examples, Progress, Rule, Workspace
+from ..threads import ranges, share
 
 Array = NDArray[Any]
 
@@ -22,6 +25,9 @@ _ALIGNMENT = 64
 # Examples in flight: as many as keep a network's activations within about half of the L2 cache.
 _BLOCK_BYTES = 512 * 1024
 _SMALLEST_BLOCK, _LARGEST_BLOCK = 64, 512
+
+# Columns in a tile of the matrix product, for float32.
+_TILE_COLUMNS = TILE_VECTORS * 16
 
 _local = threading.local()
 
@@ -67,6 +73,13 @@ def _into(out: Array, inputs: tuple[Array, ...], rows: bool, run: Callable[[Arra
         target[...] = copy
 
 
+def _by_examples(part: Callable[[Array, int, int], None], out: Array, weights: int) -> None:
+    """Let threads fill ``out``, (n, m), by ranges of its columns; ``weights`` is the size of W."""
+    m = out.shape[1]
+    pieces = ranges(m, 2.0 * weights * m, _TILE_COLUMNS)
+    share([partial(part, out, begin, end) for begin, end in pieces])
+
+
 def _elementwise(out: Array, inputs: tuple[Array, ...], run: Callable[..., None]) -> None:
     """Let ``run(out, *inputs, rows)`` fill ``out`` from inputs that share one memory order."""
     if out.ndim != 2:
@@ -84,8 +97,12 @@ def _elementwise(out: Array, inputs: tuple[Array, ...], run: Callable[..., None]
 
 def linear_forward(Z: Array, A_prev: Array, W: Array, b: Array) -> None:
     stored, rows = _stored(A_prev)
-    W, bias, panel = np.ascontiguousarray(W), b.ravel(), _panel(Z.dtype)
-    _into(Z, (A_prev, W, b), False, lambda out: linear.linear_forward(out, stored, rows, W, bias, panel))
+    w, bias = np.ascontiguousarray(W), b.ravel()
+
+    def part(out: Array, begin: int, end: int) -> None:
+        linear.linear_forward(out, stored, rows, w, bias, begin, end, _panel(out.dtype))
+
+    _into(Z, (A_prev, W, b), False, lambda out: _by_examples(part, out, W.size))
 
 
 def activation_forward(A: Array, Z: Array, activation: str) -> None:
@@ -97,8 +114,12 @@ def layer_forward(
     A: Array, Z: Array, A_prev: Array, W: Array, b: Array, activation: str
 ) -> None:
     stored, rows = _stored(A_prev)
-    W, bias, code = np.ascontiguousarray(W), b.ravel(), ACTIVATIONS.index(activation)
-    linear.layer_forward(A, Z, stored, rows, W, bias, code, _panel(Z.dtype))
+    w, bias, code = np.ascontiguousarray(W), b.ravel(), ACTIVATIONS.index(activation)
+
+    def part(Z: Array, begin: int, end: int) -> None:
+        linear.layer_forward(A, Z, stored, rows, w, bias, code, begin, end, _panel(Z.dtype))
+
+    _by_examples(part, Z, W.size)
 
 
 def activation_derivative(D: Array, Z: Array, activation: str) -> None:
@@ -123,26 +144,36 @@ def hidden_gradient(
     dZ: Array, W_next: Array, dZ_next: Array, Z: Array, activation: str
 ) -> None:
     stored, rows = _stored(dZ_next)
-    W, z, code = np.ascontiguousarray(W_next), np.ascontiguousarray(Z), ACTIVATIONS.index(activation)
-    panel = _panel(dZ.dtype)
-    _into(
-        dZ,
-        (W_next, dZ_next, Z),
-        False,
-        lambda out: linear.hidden_gradient(out, W, stored, rows, z, code, panel),
-    )
+    w, z = np.ascontiguousarray(W_next), np.ascontiguousarray(Z)
+    code = ACTIVATIONS.index(activation)
+
+    def part(out: Array, begin: int, end: int) -> None:
+        panel = _panel(out.dtype)
+        linear.hidden_gradient(out, w, stored, rows, z, code, begin, end, panel)
+
+    _into(dZ, (W_next, dZ_next, Z), False, lambda out: _by_examples(part, out, w.size))
 
 
 def weight_gradient(dW: Array, dZ: Array, A_prev: Array) -> None:
     dz, dz_rows = _stored(dZ)
     stored, rows = _stored(A_prev)
-    panel = _panel(dW.dtype)
-    _into(
-        dW,
-        (dZ, A_prev),
-        False,
-        lambda out: linear.weight_gradient(out, dz, dz_rows, stored, rows, panel),
-    )
+
+    def run(out: Array) -> None:
+        def part(units: tuple[int, int], inputs: tuple[int, int]) -> None:
+            panel = _panel(out.dtype)
+            linear.weight_gradient(out, dz, dz_rows, stored, rows, units, inputs, panel)
+
+        n_out, n_in = out.shape
+        flops = 2.0 * n_out * n_in * dZ.shape[1]
+        # Inputs are shared out where there are enough: each part then packs its own lines only.
+        if n_in >= n_out or n_in >= 4 * _TILE_COLUMNS:
+            pieces = ranges(n_in, flops, _TILE_COLUMNS)
+            share([partial(part, (0, n_out), piece) for piece in pieces])
+        else:
+            pieces = ranges(n_out, flops, TILE_ROWS)
+            share([partial(part, piece, (0, n_in)) for piece in pieces])
+
+    _into(dW, (dZ, A_prev), False, run)
 
 
 def bias_gradient(db: Array, dZ: Array) -> None:
@@ -153,12 +184,15 @@ def bias_gradient(db: Array, dZ: Array) -> None:
 def linear_backward(
     dA_prev: Array, dW: Array, db: Array, dZ: Array, A_prev: Array, W: Array
 ) -> None:
-    dz, dz_rows = _stored(dZ)
-    stored, rows = _stored(A_prev)
-    W = np.ascontiguousarray(W)
-    linear.linear_backward(
-        dA_prev, dW, db.reshape(-1), dz, dz_rows, stored, rows, W, _panel(dW.dtype)
-    )
+    dz, rows = _stored(dZ)
+    w = np.ascontiguousarray(W)
+
+    def part(out: Array, begin: int, end: int) -> None:
+        linear.input_gradient(out, w, dz, rows, begin, end, _panel(out.dtype))
+
+    _by_examples(part, dA_prev, W.size)
+    weight_gradient(dW, dZ, A_prev)
+    bias_gradient(db, dZ)
 
 
 def cost(A: Array, Y: Array, loss: str) -> float:

@@ -292,20 +292,23 @@ def softmax_columns(A, Z, place, row, n, m, scratch):  # type: ignore[no-untyped
 
 
 @helper
-def softmax_backward_columns(dZ, dA, A, place, row, n, m, scratch):  # type: ignore[no-untyped-def]
-    """dZ = A * (dA - sum_k dA_k A_k) in each column; dA begins at 0, dZ and A at ``place``."""
+def softmax_backward_columns(dZ, dA, A, place, row, dA_place, dA_row, n, m, scratch):  # type: ignore[no-untyped-def]  # fmt: skip
+    """dZ = A * (dA - sum_k dA_k A_k) in each of m columns of n values; dZ may be A.
+
+    dZ and A stand at ``place``, with stride ``row``; dA has a place and a stride of its own.
+    """
     never_inline()
     total = scratch[:m]
     for j in range(m):
         total[j] = 0
     for i in range(n):
         a = A[place + i * row : place + i * row + m]
-        d = dA[i * row : i * row + m]
+        d = dA[dA_place + i * dA_row : dA_place + i * dA_row + m]
         for j in range(m):
             total[j] += a[j] * d[j]
     for i in range(n):
         a = A[place + i * row : place + i * row + m]
-        d = dA[i * row : i * row + m]
+        d = dA[dA_place + i * dA_row : dA_place + i * dA_row + m]
         out = dZ[place + i * row : place + i * row + m]
         for j in range(m):
             out[j] = a[j] * (d[j] - total[j])
@@ -416,5 +419,4 @@ def through_softmax(dZ, dA, rows):  # type: ignore[no-untyped-def]
         scratch = np.empty(_COLUMNS, dZ.dtype)
         for j in range(0, m, _COLUMNS):
             columns = min(_COLUMNS, m - j)
-            # dA begins where this block of columns does.
-            softmax_backward_columns(out, d[j:], out, j, m, n, columns, scratch)
+            softmax_backward_columns(out, d, out, j, m, j, m, n, columns, scratch)

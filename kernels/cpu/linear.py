@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..codes import SOFTMAX
-from .activations import products, softmax, through_softmax, values
+from .activations import products, softmax_backward_columns, softmax_columns, values
 from .compiler import helper, kernel
 from .product import product
 from .vectors import BIAS, TILE_VECTORS, VECTOR_BYTES, ZERO, vector_sum
@@ -40,28 +40,36 @@ def strides(A, rows):  # type: ignore[no-untyped-def]
     return A.shape[0], A.shape[1], A.shape[1], 1
 
 
+# Columns of a layer that are finished, activation included, before the next are begun.
+_BLOCK = 4 * TILE_VECTORS * VECTOR_BYTES
+
+
 @kernel
-def linear_forward(Z, A_prev, A_prev_rows, W, b, panel):  # type: ignore[no-untyped-def]
-    """Z = W A_prev + b."""
+def linear_forward(Z, A_prev, A_prev_rows, W, b, begin, end, panel):  # type: ignore[no-untyped-def]
+    """Z = W A_prev + b, for the examples begin <= j < end."""
     n_in, m, feature, example = strides(A_prev, A_prev_rows)
     product(
-        Z.reshape(-1), 0, m,
+        Z.reshape(-1), begin, m,
         W.reshape(-1), 0, n_in, 1,
-        A_prev.reshape(-1), 0, feature, example,
-        W.shape[0], m, n_in,
+        A_prev.reshape(-1), begin * example, feature, example,
+        W.shape[0], end - begin, n_in,
         BIAS, b, 0, panel,
     )  # fmt: skip
 
 
 @kernel
-def layer_forward(A, Z, A_prev, A_prev_rows, W, b, activation, panel):  # type: ignore[no-untyped-def]
-    """Z = W A_prev + b and A = g(Z), a block of examples at a time, so that Z is still in cache."""
+def layer_forward(A, Z, A_prev, A_prev_rows, W, b, activation, begin, end, panel):  # type: ignore[no-untyped-def]  # fmt: skip
+    """Z = W A_prev + b and A = g(Z), for the examples begin <= j < end.
+
+    A block of examples at a time, so that Z is still in the cache when g is applied.
+    """
     n_in, m, feature, example = strides(A_prev, A_prev_rows)
     n_out = W.shape[0]
     z, a = Z.reshape(-1), A.reshape(-1)
-    width = 4 * TILE_VECTORS * (VECTOR_BYTES // Z.itemsize)
-    for j in range(0, m, width):
-        columns = min(width, m - j)
+    width = _BLOCK // Z.itemsize
+    scratch = np.empty(2 * width, Z.dtype)
+    for j in range(begin, end, width):
+        columns = min(width, end - j)
         product(
             z, j, m,
             W.reshape(-1), 0, n_in, 1,
@@ -69,63 +77,66 @@ def layer_forward(A, Z, A_prev, A_prev_rows, W, b, activation, panel):  # type: 
             n_out, columns, n_in,
             BIAS, b, 0, panel,
         )  # fmt: skip
-        if activation != SOFTMAX:
+        if activation == SOFTMAX:
+            softmax_columns(a, z, j, m, n_out, columns, scratch)
+        else:
             for i in range(n_out):
                 line = i * m + j
                 values(a[line : line + columns], z[line : line + columns], activation)
-    if activation == SOFTMAX:
-        softmax(A, Z, False)
 
 
 @kernel
-def hidden_gradient(dZ, W_next, dZ_next, dZ_next_rows, Z, activation, panel):  # type: ignore[no-untyped-def]
-    """dZ = (W_next^T dZ_next) * g'(Z)."""
+def hidden_gradient(dZ, W_next, dZ_next, dZ_next_rows, Z, activation, begin, end, panel):  # type: ignore[no-untyped-def]  # fmt: skip
+    """dZ = (W_next^T dZ_next) * g'(Z), for the examples begin <= j < end."""
     n_next, m, feature, example = strides(dZ_next, dZ_next_rows)
     n = W_next.shape[1]
     out, z = dZ.reshape(-1), Z.reshape(-1)
-    if activation == SOFTMAX:
+    width = _BLOCK // Z.itemsize
+    dA = np.empty(n * width, Z.dtype)
+    scratch = np.empty(2 * width, Z.dtype)
+    for j in range(begin, end, width):
+        columns = min(width, end - j)
         product(
-            out, 0, m,
-            W_next.reshape(-1), 0, 1, n,
-            dZ_next.reshape(-1), 0, feature, example,
-            n, m, n_next,
-            ZERO, out, 0, panel,
-        )  # fmt: skip
-        dA = dZ.copy()
-        softmax(dZ, Z, False)
-        through_softmax(dZ, dA, False)
-        return
-    width = 4 * TILE_VECTORS * (VECTOR_BYTES // Z.itemsize)
-    for j in range(0, m, width):
-        columns = min(width, m - j)
-        product(
-            out, j, m,
+            dA, 0, width,
             W_next.reshape(-1), 0, 1, n,
             dZ_next.reshape(-1), j * example, feature, example,
             n, columns, n_next,
-            ZERO, out, 0, panel,
+            ZERO, dA, 0, panel,
         )  # fmt: skip
-        for i in range(n):
-            line = out[i * m + j : i * m + j + columns]
-            products(line, line, z[i * m + j : i * m + j + columns], activation)
+        if activation == SOFTMAX:
+            softmax_columns(out, z, j, m, n, columns, scratch)
+            softmax_backward_columns(out, dA, out, j, m, 0, width, n, columns, scratch)
+        else:
+            for i in range(n):
+                line, row = i * m + j, i * width
+                products(
+                    out[line : line + columns],
+                    dA[row : row + columns],
+                    z[line : line + columns],
+                    activation,
+                )
 
 
 @kernel
-def weight_gradient(dW, dZ, dZ_rows, A_prev, A_prev_rows, panel):  # type: ignore[no-untyped-def]
-    """dW = dZ A_prev^T / m."""
-    n_out, m, dZ_feature, dZ_example = strides(dZ, dZ_rows)
+def weight_gradient(dW, dZ, dZ_rows, A_prev, A_prev_rows, rows, columns, panel):  # type: ignore[no-untyped-def]
+    """dW = dZ A_prev^T / m, for the units and inputs in the ranges ``rows`` and ``columns``."""
+    _, m, dZ_feature, dZ_example = strides(dZ, dZ_rows)
     n_in, _, feature, example = strides(A_prev, A_prev_rows)
     out = dW.reshape(-1)
+    n = columns[1] - columns[0]
+    corner = rows[0] * n_in + columns[0]
     product(
-        out, 0, n_in,
-        dZ.reshape(-1), 0, dZ_feature, dZ_example,
-        A_prev.reshape(-1), 0, example, feature,
-        n_out, n_in, m,
+        out, corner, n_in,
+        dZ.reshape(-1), rows[0] * dZ_feature, dZ_feature, dZ_example,
+        A_prev.reshape(-1), columns[0] * feature, example, feature,
+        rows[1] - rows[0], n, m,
         ZERO, out, 0, panel,
     )  # fmt: skip
     scale = type(out[0])(1 / m)
-    for i in range(out.size):
-        out[i] = out[i] * scale
+    for i in range(rows[1] - rows[0]):
+        line = out[corner + i * n_in : corner + i * n_in + n]
+        for j in range(n):
+            line[j] = line[j] * scale
 
 
 @kernel
@@ -155,17 +166,15 @@ def bias_gradient(db, dZ, dZ_rows):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def linear_backward(dA_prev, dW, db, dZ, dZ_rows, A_prev, A_prev_rows, W, panel):  # type: ignore[no-untyped-def]
-    """dA_prev = W^T dZ, dW = dZ A_prev^T / m and db = dZ.sum(axis=1, keepdims=True) / m."""
+def input_gradient(dA_prev, W, dZ, dZ_rows, begin, end, panel):  # type: ignore[no-untyped-def]
+    """dA_prev = W^T dZ, for the examples begin <= j < end."""
     n_out, m, feature, example = strides(dZ, dZ_rows)
-    n_in = W.shape[1]
     out = dA_prev.reshape(-1)
+    n_in = W.shape[1]
     product(
-        out, 0, m,
+        out, begin, m,
         W.reshape(-1), 0, 1, n_in,
-        dZ.reshape(-1), 0, feature, example,
-        n_in, m, n_out,
+        dZ.reshape(-1), begin * example, feature, example,
+        n_in, end - begin, n_out,
         ZERO, out, 0, panel,
     )  # fmt: skip
-    weight_gradient(dW, dZ, dZ_rows, A_prev, A_prev_rows, panel)
-    bias_gradient(db, dZ, dZ_rows)

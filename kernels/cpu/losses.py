@@ -140,7 +140,7 @@ def output_block(A, D, Y, weights, place, width, n, m, activation, loss, scratch
                 for j in range(m):
                     y[j] = a[j] - y[j]
         if activation == SOFTMAX:
-            softmax_backward_columns(D, Y, A, place, width, n, m, scratch[:m])
+            softmax_backward_columns(D, Y, A, place, width, 0, width, n, m, scratch)
     for i in range(n):
         d = D[place + i * width : place + i * width + m]
         for j in range(m):

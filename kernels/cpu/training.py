@@ -142,7 +142,7 @@ def block_gradient(parameters, network, B, b, b_feature, b_example, m, work, beg
                 ZERO, T, 0, panel,
             )  # fmt: skip
             if codes[l - 2] == SOFTMAX:
-                softmax_backward_columns(D, T, A, below, width, n_in, m, work.losses)
+                softmax_backward_columns(D, T, A, below, width, 0, width, n_in, m, work.losses)
             else:
                 d, t = D[below : below + n_in * width], T[: n_in * width]
                 for i in range(d.size):

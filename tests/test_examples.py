@@ -1,0 +1,138 @@
+"""The examples in docs: each keeps its promises, is listed, and draws its picture."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "docs" / "examples"
+# An sdist without docs has nothing to test here.
+pytestmark = pytest.mark.skipif(not EXAMPLES.is_dir(), reason="there is no docs/examples")
+
+MAX_PICTURE_BYTES = 100_000
+
+
+def load(name: str) -> Any:
+    """Return the example as a module, without running its main."""
+    spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_computation_graph_gives_the_numbers_of_the_notes():
+    r = load("computation_graph").main()
+    assert (r["u"], r["v"], r["J"]) == (6, 11, 33)
+    assert [r[name] for name in ("dv", "du", "da", "db", "dc")] == [3, 3, 3, 6, 9]
+    assert r["nudged"] == pytest.approx(33.006, rel=1e-14)
+    # Central differences of a polynomial of degree 2 are exact but for rounding, about eps^(2/3).
+    assert r["numerical"].tolist() == pytest.approx([3, 6, 9], rel=1e-9)
+
+
+def test_logistic_regression_is_the_same_three_times():
+    r = load("logistic_regression").main()
+    assert r["difference"] <= r["tolerance"] < 1e-13
+    assert r["trained_difference"] <= r["trained_tolerance"] < 1e-11
+    assert r["accuracy"] >= 0.8
+    right, slip, nudged = r["db"].values()
+    assert right == pytest.approx(nudged, abs=1e-9)
+    assert abs(slip - nudged) > 0.05
+
+
+def test_images_become_standardised_columns():
+    r = load("images").main()
+    assert r["image_shape"] == (200, 16, 16, 3) and r["flat_shape"] == (16 * 16 * 3, 200)
+    assert r["same_as_notes"] and r["is_view"]
+    assert r["range"][0] >= 0 and r["range"][1] <= 1
+    # 200 values of float32, rounded once each.
+    assert r["train_mean"] < 1e-6 and r["train_deviation"] < 1e-5
+    # The statistics are not those of the test set.
+    assert r["test_mean"] > 0.1
+
+
+def test_four_hidden_units_tell_the_petals_apart():
+    r = load("planar_flower").main()
+    assert r["accuracy"] >= 0.90
+    assert 0.4 <= r["logistic_accuracy"] <= 0.6
+
+
+def test_activations_have_the_derivatives_of_the_notes():
+    r = load("activations").main()
+    assert len(r["derivative_at_zero"]) == 9
+    assert r["derivative_at_zero"]["relu"] == r["derivative_at_zero"]["leaky_relu"] == 1
+    assert r["derivative_at_zero"]["sigmoid"] == 0.25 and r["derivative_at_zero"]["tanh"] == 1
+    assert r["error"] < 1e-9
+
+
+def test_linear_layers_collapse_and_solve_neither_problem():
+    r = load("linear_layers").main()
+    for problem in ("xor", "flower"):
+        # Three products instead of one, of numbers near 1, and a sigmoid of slope 1/4.
+        assert r[f"{problem}_difference"] <= 1e-14
+        accuracy, J = r[f"{problem}_tanh"]
+        accuracy_linear, J_linear = r[f"{problem}_identity"]
+        assert accuracy >= 0.9 and accuracy_linear <= 0.75
+        assert J < 0.5 * J_linear
+    assert r["xor_tanh"][0] == 1
+    assert r["xor_identity"][1] == pytest.approx(0.693147, abs=1e-4)
+
+
+def test_units_that_start_equal_stay_equal():
+    r = load("initialization").main()
+    assert r["spread_zeros"] == 0 and r["largest_weight_zeros"] > 0.1
+    assert r["largest_weight_tanh"] == 0
+    assert r["spread_random"] > 1
+    assert r["accuracy_random"] >= 0.98 and r["accuracy_zeros"] <= 0.92
+    assert r["accuracy_logistic"] >= 0.8
+    zeros, one, random = (cost[-1] for cost in r["costs"].values())
+    assert zeros == pytest.approx(one, rel=0.05) and random < 0.2 * zeros
+
+
+def test_xor_is_solved_by_logic_and_by_training():
+    r = load("xor").main()
+    assert r["right"]["by logic"] == r["right"]["trained"] == 4
+    assert r["right"]["one unit"] <= 3
+    # Each sigmoid is asked at 10 or beyond: 1 - sigmoid(10) = 4.5e-5, times the slope above it.
+    assert r["error_by_logic"] < 1e-4 and r["error_trained"] < 0.01
+
+
+def test_l2_trades_training_cost_for_validation_cost():
+    r = load("regularization").main()
+    assert r["plain_training"] < 0.01 < r["l2_training"]
+    assert r["l2_validation"] < 0.85 * r["plain_validation"]
+    # Nothing beats the noise: 0.4^2 / 2, up to the luck of 200 examples.
+    assert r["l2_validation"] > 0.06
+
+
+def test_autoencoder_beats_pca_and_a_linear_one_does_not():
+    costs = load("autoencoder").main()["costs"]
+    # PCA is the best of all linear ones (Eckart and Young): the slack is for float32.
+    assert costs["PCA"][0] * (1 - 1e-4) <= costs["linear"][0] <= costs["PCA"][0] * 1.02
+    assert costs["deep"][1] < 0.6 * costs["PCA"][1]
+
+
+def test_every_example_is_listed_and_tested():
+    names = sorted(path.name for path in EXAMPLES.glob("*.py"))
+    readme = (EXAMPLES / "README.md").read_text(encoding="utf-8")
+    assert [name for name in names if f"[{name}]({name})" not in readme] == []
+    source = Path(__file__).read_text(encoding="utf-8")
+    assert [name for name in names if f'load("{Path(name).stem}")' not in source] == []
+
+
+def test_every_picture_is_shown_drawn_and_small(tmp_path):
+    pytest.importorskip("matplotlib").use("agg")
+    make_pictures = load("make_pictures")
+    readme = (EXAMPLES / "README.md").read_text(encoding="utf-8")
+    kept = {path.name for path in (EXAMPLES.parent / "pictures").iterdir()}
+    drawn = make_pictures.main(tmp_path / "pictures")
+    assert [path.name for path in drawn] == list(make_pictures.PICTURES)
+    for path in drawn:
+        assert 1_000 < path.stat().st_size < MAX_PICTURE_BYTES
+        assert path.name in kept
+        assert f"(../pictures/{path.name})" in readme
+        content = path.read_bytes()
+        assert content.startswith(b"\x89PNG") if path.suffix == ".png" else b"</svg>" in content
