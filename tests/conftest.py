@@ -1,1 +1,30 @@
 """Shared by all tests."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers",
+        "compiled: needs compiled kernels; left out where NUMBA_DISABLE_JIT runs them as Python",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if os.environ.get("NUMBA_DISABLE_JIT", "0") in ("", "0"):
+        return
+    kept = [item for item in items if item.get_closest_marker("compiled") is None]
+    dropped = [item for item in items if item.get_closest_marker("compiled") is not None]
+    config.hook.pytest_deselected(items=dropped)
+    items[:] = kept
+
+
+@pytest.fixture(autouse=True)
+def _no_device_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests choose their devices and threads themselves."""
+    monkeypatch.delenv("FASTNN_DEVICE", raising=False)
+    monkeypatch.delenv("FASTNN_NUM_THREADS", raising=False)

@@ -1,0 +1,70 @@
+"""What the documentation says, tried: docstrings run, and every public name has one."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import inspect
+import pkgutil
+import re
+from pathlib import Path
+
+import pytest
+
+import fastnn
+
+ROOT = Path(__file__).resolve().parent.parent
+MODULES = [
+    name
+    for _, name, _ in pkgutil.walk_packages(fastnn.__path__, "fastnn.")
+    if not name.startswith(("fastnn.kernels", "fastnn.__main__"))
+]
+
+
+@pytest.mark.compiled
+@pytest.mark.parametrize("name", ["fastnn", *MODULES])
+def test_examples_in_docstrings_run(name):
+    if name == "fastnn.plotting":
+        pytest.importorskip("matplotlib", reason="the examples of fastnn.plotting draw")
+    module = importlib.import_module(name)
+    failed, _ = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert failed == 0
+
+
+def _public():
+    for name in fastnn.__all__:
+        found = getattr(fastnn, name)
+        if inspect.ismodule(found):
+            for inner in getattr(found, "__all__", [n for n in vars(found) if not n.startswith("_")]):
+                thing = getattr(found, inner)
+                if callable(thing) and getattr(thing, "__module__", "").startswith("fastnn"):
+                    yield f"{name}.{inner}", thing
+        elif callable(found):
+            yield name, found
+    for name in ("forward", "predict", "cost", "gradient", "fit"):
+        yield f"Network.{name}", getattr(fastnn.Network, name)
+
+
+@pytest.mark.parametrize(("name", "thing"), _public(), ids=lambda x: x if isinstance(x, str) else "")
+def test_every_public_name_is_documented_and_shown(name, thing):
+    text = inspect.getdoc(thing)
+    assert text
+    first = text.split("\n")[0]
+    assert first.endswith(".") and len(first) < 100
+    if name not in ("DeviceError", "Optimizer", "Device", "GradientCheck"):
+        assert ">>>" in text, "no example"
+
+
+def test_the_readme_names_what_exists():
+    text = (ROOT / "README.md").read_text()
+    for link in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", text):
+        if not link.startswith("http"):
+            assert (ROOT / link).exists(), link
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert blocks
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), {})
+
+
+def test_the_version_is_in_the_changelog():
+    assert f"## {fastnn.__version__}" in (ROOT / "CHANGELOG.md").read_text()

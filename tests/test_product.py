@@ -1,0 +1,127 @@
+"""The matrix product alone: every tile, every edge, both ways of reading B."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fastnn.kernels.cpu.compiler import kernel
+from fastnn.kernels.cpu.product import K_BLOCK, PANEL_BYTES, product
+from fastnn.kernels.cpu.vectors import (
+    ACCUMULATE,
+    BIAS,
+    TILE_ROWS,
+    TILE_VECTORS,
+    VECTOR_BYTES,
+    ZERO,
+    vector_sum,
+)
+
+GUARD = 1e30
+
+
+@kernel
+def call(C, c, c_row, A, a_row, a_col, B, b_row, b_col, M, N, K, start, bias, panel):
+    product(C, c, c_row, A, 0, a_row, a_col, B, 0, b_row, b_col, M, N, K, start, bias, 0, panel)
+
+
+@kernel
+def call_sum(x):
+    return vector_sum(x)
+
+
+def compute(M, N, K, dtype, start, a_transposed, b_transposed, seed=0):
+    """Return C as computed, as it should be, and the size of its terms.
+
+    Values are small integers, so every sum is exact: the two must be equal, not close.
+    """
+    random = np.random.default_rng(seed)
+    A, B, old = (random.integers(-3, 4, s).astype(dtype) for s in ((M, K), (K, N), (M, N)))
+    bias = random.integers(-3, 4, M).astype(dtype)
+    pad = 3
+    C = np.full((M + 2, N + 2 * pad), GUARD, dtype)
+    C[1:-1, pad:-pad] = old
+    a, a_strides = (A.T.copy(), (1, M)) if a_transposed else (A, (K, 1))
+    b, b_strides = (B.T.copy(), (1, K)) if b_transposed else (B, (N, 1))
+    panel = np.full(PANEL_BYTES // C.itemsize, np.nan, dtype)
+    row = C.shape[1]
+    call(
+        C.reshape(-1), row + pad, row, a.reshape(-1), *a_strides, b.reshape(-1), *b_strides,
+        M, N, K, start, bias, panel,
+    )  # fmt: skip
+    inside = C[1:-1, pad:-pad].copy()
+    C[1:-1, pad:-pad] = GUARD
+    assert (C == GUARD).all(), "a value beside C was written"
+    expected = A @ B + {ZERO: 0, ACCUMULATE: old, BIAS: bias[:, None]}[start]
+    return inside, expected
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("b_transposed", [False, True])
+def test_every_tile(dtype, b_transposed):
+    lanes = VECTOR_BYTES // np.dtype(dtype).itemsize
+    width = TILE_VECTORS * lanes
+    for M in range(1, TILE_ROWS + 2):
+        for N in {1, lanes - 1, lanes, lanes + 1, 2 * lanes + 1, width - 1, width, width + 1}:
+            found, expected = compute(M, N, 5, dtype, BIAS, False, b_transposed)
+            np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.compiled  # a hundred thousand steps each: too long as Python
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("K", [1, K_BLOCK - 1, K_BLOCK, K_BLOCK + 1, 2 * K_BLOCK + 3])
+@pytest.mark.parametrize("start", [ZERO, ACCUMULATE, BIAS])
+def test_blocks_of_k(dtype, K, start):
+    for a_transposed in (False, True):
+        for b_transposed in (False, True):
+            found, expected = compute(7, 67, K, dtype, start, a_transposed, b_transposed)
+            np.testing.assert_array_equal(found, expected)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    M=st.integers(1, 20),
+    N=st.integers(1, 140),
+    K=st.integers(1, 40),
+    dtype=st.sampled_from([np.float32, np.float64]),
+    start=st.sampled_from([ZERO, ACCUMULATE, BIAS]),
+    a_transposed=st.booleans(),
+    b_transposed=st.booleans(),
+    seed=st.integers(0, 100),
+)
+@pytest.mark.compiled
+def test_any_shape(M, N, K, dtype, start, a_transposed, b_transposed, seed):
+    found, expected = compute(M, N, K, dtype, start, a_transposed, b_transposed, seed)
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("size", [0, 1, 7, 8, 15, 16, 17, 63, 64, 65, 127, 128, 129, 1000])
+def test_vector_sum(dtype, size):
+    x = np.random.default_rng(size).integers(-50, 50, size + 2).astype(dtype)
+    x[0] = x[-1] = np.nan
+    assert call_sum(x[1:-1]) == x[1:-1].astype(np.float64).sum()
+
+
+@pytest.mark.compiled
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_machine_code_holds_the_widest_vectors_and_its_loops_do_not_spill(dtype):
+    compute(3, 3, 3, dtype, BIAS, False, False)
+    signature = next(s for s in call.signatures if s[0].dtype.name == np.dtype(dtype).name)
+    assembly = call.inspect_asm(signature)
+    register = {64: "zmm", 32: "ymm"}.get(VECTOR_BYTES)
+    if register is None:
+        assert "fma" in assembly or "fmla" in assembly or "mulp" in assembly
+        return
+    multiplies = [line for line in assembly.splitlines() if register in line and "vfmadd" in line]
+    # One FMA for each accumulator of each tile, at least: LLVM may unroll.
+    assert len(multiplies) >= sum(range(1, TILE_ROWS + 1)) * sum(range(1, TILE_VECTORS + 1))
+    # A block of code between two labels that multiplies is the body of a tile's loop.
+    for block in re.split(r"^\S+:", assembly, flags=re.MULTILINE):
+        if "vfmadd" in block:
+            vectors = [line for line in block.splitlines() if register in line]
+            assert not [line for line in vectors if "(%rsp)" in line or "(%rbp)" in line]

@@ -1,0 +1,154 @@
+"""The functions of one value: their error in ULP against 60 digits, and their special values."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fastnn.kernels.cpu import vector_math
+from fastnn.kernels.cpu.compiler import kernel
+
+mp = pytest.importorskip("mpmath", reason="mpmath gives the exact values")
+mp.mp.dps = 60
+
+DTYPES = [np.float32, np.float64]
+
+# name: exact function, largest error allowed in ULP, domain
+FUNCTIONS = {
+    "exp": (mp.exp, 1.0, "all"),
+    "expm1_negative": (mp.expm1, 1.2, "negative"),
+    "log": (mp.log, 1.0, "positive"),
+    "log1p_unit": (mp.log1p, 2.0, "unit"),
+    "sigmoid": (lambda x: 1 / (1 + mp.exp(-x)), 2.5, "all"),
+    "sigmoid_derivative": (lambda x: mp.exp(-abs(x)) / (1 + mp.exp(-abs(x))) ** 2, 4.0, "all"),
+    "tanh": (mp.tanh, 3.0, "all"),
+    "tanh_derivative": (lambda x: mp.sech(x) ** 2, 4.0, "all"),
+    "softplus": (lambda x: max(x, 0) + mp.log1p(mp.exp(-abs(x))), 3.0, "all"),
+    "gelu": (lambda x: x * mp.erfc(-x / mp.sqrt(2)) / 2, 9.0, "all"),
+}
+
+
+@kernel
+def run(out, x, which):
+    if which == 0:
+        for i in range(out.size):
+            out[i] = vector_math.exp(x[i])
+    elif which == 1:
+        for i in range(out.size):
+            out[i] = vector_math.expm1_negative(x[i])
+    elif which == 2:
+        for i in range(out.size):
+            out[i] = vector_math.log(x[i])
+    elif which == 3:
+        for i in range(out.size):
+            out[i] = vector_math.log1p_unit(x[i])
+    elif which == 4:
+        for i in range(out.size):
+            out[i] = vector_math.sigmoid(x[i])
+    elif which == 5:
+        for i in range(out.size):
+            out[i] = vector_math.sigmoid_derivative(x[i])
+    elif which == 6:
+        for i in range(out.size):
+            out[i] = vector_math.tanh(x[i])
+    elif which == 7:
+        for i in range(out.size):
+            out[i] = vector_math.tanh_derivative(x[i])
+    elif which == 8:
+        for i in range(out.size):
+            out[i] = vector_math.softplus(x[i])
+    elif which == 9:
+        for i in range(out.size):
+            out[i] = vector_math.gelu(x[i])
+
+
+def values(name, x):
+    out = np.empty_like(x)
+    run(out, x, list(FUNCTIONS).index(name))
+    return out
+
+
+def points(domain, dtype, n=400):
+    """Return values over the whole range, ordinary and tiny, in the function's domain."""
+    random = np.random.default_rng(0)
+    far, small = (110.0, -44) if dtype == np.float32 else (760.0, -320)
+    x = np.concatenate(
+        [
+            random.uniform(-far, far, n),
+            random.normal(size=n),
+            10 * random.normal(size=n),
+            10.0 ** random.uniform(small, 0, n) * random.choice([-1, 1], n),
+        ]
+    ).astype(dtype)
+    if domain == "negative":
+        return -np.abs(x)
+    if domain == "unit":
+        return np.abs(x[np.abs(x) <= 1])
+    if domain == "positive":
+        wide = 10.0 ** random.uniform(small, 38 if dtype == np.float32 else 308, n)
+        near = 1 + 1e-3 * random.normal(size=n)
+        x = np.concatenate([np.abs(x), wide, near]).astype(dtype)
+        return x[x > 0]
+    return x
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_error_in_ulp(name, dtype):
+    exact, limit, domain = FUNCTIONS[name]
+    x = points(domain, dtype)
+    largest = mp.mpf(float(np.finfo(dtype).max))
+    worst = 0.0
+    for found, at in zip(values(name, x), x, strict=True):
+        true = exact(mp.mpf(float(at)))
+        if abs(true) > largest * (1 + mp.mpf(2) ** (-25 if dtype == np.float32 else -54)):
+            assert np.isinf(found) and (found > 0) == (true > 0)
+            continue
+        with np.errstate(over="ignore"):
+            nearest = min(abs(dtype(float(true))), np.finfo(dtype).max)
+        ulp = mp.mpf(float(np.spacing(nearest)))
+        worst = max(worst, float(abs(mp.mpf(float(found)) - true) / ulp))
+    assert worst <= limit
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        # at 0, -0, inf, -inf
+        ("exp", [1, 1, np.inf, 0]),
+        ("log", [-np.inf, -np.inf, np.inf, np.nan]),
+        ("sigmoid", [0.5, 0.5, 1, 0]),
+        ("sigmoid_derivative", [0.25, 0.25, 0, 0]),
+        ("tanh", [0.0, -0.0, 1, -1]),
+        ("tanh_derivative", [1, 1, 0, 0]),
+        ("softplus", [np.log(2), np.log(2), np.inf, 0]),
+        ("gelu", [0.0, -0.0, np.inf, np.nan]),
+    ],
+)
+def test_special_values(name, expected, dtype):
+    found = values(name, np.array([0.0, -0.0, np.inf, -np.inf, np.nan], dtype))
+    expected = np.array([*expected, np.nan], dtype)
+    np.testing.assert_allclose(found, expected, rtol=2 * np.finfo(dtype).eps)
+    zeros = expected == 0
+    np.testing.assert_array_equal(np.signbit(found[zeros]), np.signbit(expected[zeros]))
+
+
+@pytest.mark.parametrize("name", ["exp", "log", "sigmoid", "tanh"])
+def test_monotone_in_float32(name):
+    # Neighbouring floats around many points: where the function rises, the result never falls.
+    centres = np.random.default_rng(0).uniform(-20, 20, 300).astype(np.float32)
+    for centre in centres:
+        i = (abs(centre) if name == "log" else centre).view(np.int32)
+        x = np.sort((i + np.arange(-40, 41, dtype=np.int32)).view(np.float32))
+        y = values(name, x)
+        assert (np.diff(y) >= 0).all(), (name, centre)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_every_place_in_a_vector_computes_the_same(dtype):
+    # The loop's vector body and its scalar end must give the same bits.
+    x = np.full(67, 0.7, dtype)
+    for name in FUNCTIONS:
+        argument = -x if FUNCTIONS[name][2] == "negative" else x
+        assert len(set(values(name, argument).tolist())) == 1, name
