@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy_lines as lines
 import pytest
-from conftest import ENTRANTS
 
 import fastnn.functional as F
+import numpy_lines as lines
+from conftest import ENTRANTS
 from fastnn.kernels.codes import ACTIVATIONS
 
 SHAPES = [(64, 256), (128, 4096)]

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy_lines as lines
 import pytest
-from conftest import ENTRANTS
 
 import fastnn.functional as F
+import numpy_lines as lines
+from conftest import ENTRANTS
 
 # n_in, n_out, m
 SHAPES = [

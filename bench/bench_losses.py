@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy_lines as lines
 import pytest
-from conftest import ENTRANTS
 
 import fastnn.functional as F
+import numpy_lines as lines
+from conftest import ENTRANTS
 from fastnn.kernels.codes import LOSSES
 
 SHAPES = [(1, 65536), (10, 1024), (64, 4096)]

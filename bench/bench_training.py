@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from conftest import ENTRANTS
 
 import fastnn
-from fastnn.backends import cpu, numpy as numpy_backend
+from conftest import ENTRANTS
+from fastnn.backends import cpu
+from fastnn.backends import numpy as numpy_backend
 from fastnn.kernels import reference
 from fastnn.training import new_progress
 
@@ -41,7 +43,8 @@ WORKLOADS = [
 
 def _name(work: Workload) -> str:
     sizes = "-".join(map(str, work.sizes))
-    return f"{sizes} {work.hidden}, batch {work.batch} of {work.m}, {work.optimizer.__class__.__name__}"
+    rule = type(work.optimizer).__name__
+    return f"{sizes} {work.hidden}, batch {work.batch} of {work.m}, {rule}"
 
 
 def _data(work: Workload, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -73,7 +76,7 @@ def _epoch(work: Workload, dtype: Any, backend: str) -> Callable[[], Any]:
 
 
 def _operations(work: Workload) -> float:
-    products = [a * b for a, b in zip(work.sizes[:-1], work.sizes[1:], strict=True)]
+    products = [a * b for a, b in pairwise(work.sizes)]
     # forward, dW, and dZ of all layers but the first
     return 2.0 * work.m * (3 * sum(products) - products[0])
 
@@ -108,7 +111,7 @@ def bench_forward(race: Callable, sizes: list[int], m: int, entrant: str) -> Non
     net = fastnn.Network(sizes, loss="squared_error")
     net.parameters[...] = np.random.default_rng(1).normal(size=net.parameters.size) * 0.1
     X = np.random.default_rng(0).normal(size=(m, sizes[0])).astype(np.float32).T
-    products = sum(a * b for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+    products = sum(a * b for a, b in pairwise(sizes))
     race(
         "Network.forward",
         f"{'-'.join(map(str, sizes))} relu, m = {m}",

@@ -44,7 +44,9 @@ def read(path: Path) -> tuple[list[Row], dict[str, Any]]:
     for (kernel, shape, dtype), both in pairs.items():
         ours, theirs = both["fastnn"], both["numpy"]
         info = ours["extra_info"]
-        rate = next((f"{info[unit]:.3g} {unit}" for unit in ("GFLOP/s", "GB/s") if unit in info), "")
+        rate = next(
+            (f"{info[unit]:.3g} {unit}" for unit in ("GFLOP/s", "GB/s") if unit in info), ""
+        )
         rows.append(
             Row(kernel, shape, dtype, theirs["stats"]["median"], ours["stats"]["median"], rate)
         )

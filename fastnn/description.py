@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 
 @dataclass(frozen=True)
@@ -16,5 +17,4 @@ class Description:
     @property
     def n_parameters(self) -> int:
         """Return the length of the flat vector W1, b1, W2, b2, ..."""
-        pairs = zip(self.sizes[:-1], self.sizes[1:], strict=True)
-        return sum(n_out * (n_in + 1) for n_in, n_out in pairs)
+        return sum(n_out * (n_in + 1) for n_in, n_out in pairwise(self.sizes))

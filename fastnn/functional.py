@@ -63,7 +63,9 @@ def _layer(A_prev: ArrayLike, W: ArrayLike, b: ArrayLike) -> list[Array]:
     if W.shape[1] != A_prev.shape[0]:
         raise ValueError(f"W has {W.shape[1]} columns but A_prev has {A_prev.shape[0]} rows")
     if b.shape != (W.shape[0], 1):
-        raise ValueError(f"b has shape {b.shape}, but W has {W.shape[0]} rows: expected {(W.shape[0], 1)}")
+        raise ValueError(
+            f"b has shape {b.shape}, but W has {W.shape[0]} rows: expected {(W.shape[0], 1)}"
+        )
     return [A_prev, W, b]
 
 
@@ -72,14 +74,17 @@ def _gradients(dZ: ArrayLike, A_prev: ArrayLike, **others: object) -> list[Array
     check.matrix("dZ", found[0])
     check.matrix("A_prev", found[1])
     if found[0].shape[1] != found[1].shape[1]:
-        raise ValueError(
-            f"dZ has {found[0].shape[1]} examples but A_prev has {found[1].shape[1]}"
-        )
+        raise ValueError(f"dZ has {found[0].shape[1]} examples but A_prev has {found[1].shape[1]}")
     return found
 
 
 def linear_forward(
-    A_prev: ArrayLike, W: ArrayLike, b: ArrayLike, out: Array | None = None, *, device: str | None = None
+    A_prev: ArrayLike,
+    W: ArrayLike,
+    b: ArrayLike,
+    out: Array | None = None,
+    *,
+    device: str | None = None,
 ) -> Array:
     """Return the linear part of a layer, Z = W A_prev + b.
 
@@ -267,7 +272,12 @@ def activation_derivative(
 
 
 def activation_backward(
-    dA: ArrayLike, Z: ArrayLike, activation: str, out: Array | None = None, *, device: str | None = None
+    dA: ArrayLike,
+    Z: ArrayLike,
+    activation: str,
+    out: Array | None = None,
+    *,
+    device: str | None = None,
 ) -> Array:
     """Return dZ = dA * g'(Z); for softmax A * (dA - sum_k dA_k A_k).
 
@@ -623,7 +633,9 @@ def gradient_step(
     array([0., 3.])
     """
     if not isinstance(parameters, np.ndarray) or parameters.dtype.kind != "f":
-        raise TypeError("parameters must be a float32 or float64 NumPy array: it is changed in place")
+        raise TypeError(
+            "parameters must be a float32 or float64 NumPy array: it is changed in place"
+        )
     old, step = check.arrays(parameters=parameters, gradient=gradient)
     check.same_shape("gradient", step, "parameters", old.shape)
     if not parameters.flags.writeable:

@@ -51,7 +51,8 @@ def _describe(
     loss = loss or _LOSS_OF_OUTPUT.get(names[-1], "squared_error")
     if names[-1] != _OUTPUT_OF_LOSS.get(loss, names[-1]):
         raise ValueError(
-            f"loss {loss!r} needs the output activation {_OUTPUT_OF_LOSS[loss]!r}, got {names[-1]!r}"
+            f"loss {loss!r} needs the output activation {_OUTPUT_OF_LOSS[loss]!r},"
+            f" got {names[-1]!r}"
         )
     return Description(units, names, loss)
 
@@ -125,9 +126,7 @@ class Network:
         self.seed = check.integer("seed", seed, low=0)
         check.one_of("initializer", initializer, INITIALIZERS)
         self.device = None if device is None else parse(device, "device")
-        self._parameters = initial_parameters(
-            self._description, initializer, self.seed, self.dtype
-        )
+        self._parameters = initial_parameters(self._description, initializer, self.seed, self.dtype)
 
     def __repr__(self) -> str:
         return (
@@ -232,10 +231,11 @@ class Network:
         """
         A = self.forward(X)
         if self.loss == "cross_entropy":
-            return A.argmax(axis=0)
+            classes: Array = A.argmax(axis=0)
+            return classes
         if self.loss == "binary_cross_entropy":
-            labels = (A >= 0.5).astype(np.int64)
-            return labels[0] if labels.shape[0] == 1 else labels
+            labels: Array = (A >= 0.5).astype(np.int64)
+            return labels.ravel() if labels.shape[0] == 1 else labels
         return A
 
     def cost(

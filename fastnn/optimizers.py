@@ -138,9 +138,7 @@ class RMSprop(Optimizer):
 
     def rule(self, l1: float, l2: float) -> Rule:
         """Return the numbers as the kernels take them, with the penalties on the weights."""
-        return _rule(
-            "rmsprop", self.learning_rate, l1, l2, beta2=self.decay, epsilon=self.epsilon
-        )
+        return _rule("rmsprop", self.learning_rate, l1, l2, beta2=self.decay, epsilon=self.epsilon)
 
 
 @dataclass(frozen=True)

@@ -73,9 +73,7 @@ def _random_state(seed: int) -> NDArray[np.uint64]:
     return np.array([(z ^ (z >> 31)) or 1], np.uint64)
 
 
-def new_progress(
-    parameters: Array, m: int, epochs: int, *, shuffled: bool, seed: int
-) -> Progress:
+def new_progress(parameters: Array, m: int, epochs: int, *, shuffled: bool, seed: int) -> Progress:
     """Return where a fit of m examples stands before its first step."""
     return Progress(
         counts=np.array([0, 0, 0, epochs], np.int64),

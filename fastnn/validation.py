@@ -88,7 +88,7 @@ def host_array(name: str, value: object) -> Array:
     return array
 
 
-def arrays(dtype: DTypeLike | None = None, **values: object) -> list[Array]:
+def arrays(dtype: Any = None, **values: object) -> list[Array]:
     """Return arrays of one float type: ``dtype``, or the one they share.
 
     Integers and booleans are converted to it; two float types in one call are an error.
@@ -169,7 +169,9 @@ def targets(Y: object, n_y: int, m: int, loss: str, dtype: np.dtype[Any]) -> Arr
     if found.dtype.kind == "f" and found.dtype != dtype:
         raise TypeError(f"Y has type {found.dtype}, but the parameters are {dtype}")
     if loss != "squared_error" and (found.min() < 0 or found.max() > 1):
-        raise ValueError(f"Y must lie in [0, 1] for {loss}; it goes from {found.min()} to {found.max()}")
+        raise ValueError(
+            f"Y must lie in [0, 1] for {loss}; it goes from {found.min()} to {found.max()}"
+        )
     return found.astype(dtype, copy=False)
 
 
@@ -185,4 +187,5 @@ def weights(sample_weight: object, m: int, dtype: np.dtype[Any]) -> Array | None
         raise ValueError("sample_weight must hold finite values of at least 0")
     if not wide.any():
         raise ValueError("sample_weight is zero for every example")
-    return (wide / wide.mean()).astype(dtype)
+    scaled: Array = (wide / wide.mean()).astype(dtype)
+    return scaled

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -225,7 +226,7 @@ def penalty(weights: Sequence[Array], l1: float, l2: float) -> float:
 def layers(parameters: Array, sizes: Sequence[int]) -> tuple[list[Array], list[Array]]:
     """Return views W_l and b_l of the flat vector W1, b1, W2, b2, ..."""
     W, b, place = [], [], 0
-    for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
+    for n_in, n_out in pairwise(sizes):
         W.append(parameters[place : place + n_out * n_in].reshape(n_out, n_in))
         place += n_out * n_in
         b.append(parameters[place : place + n_out].reshape(n_out, 1))

@@ -28,7 +28,7 @@ class Examples(NamedTuple):
     ``weights`` have mean 1; where they are empty every example weighs 1.
     """
 
-    count: int
+    m: int
     X: NDArray[Any]
     X_feature: int
     X_example: int

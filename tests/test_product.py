@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 
+import numba
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastnn.kernels.cpu.compiler import kernel
+from fastnn.kernels.cpu.compiler import OPTIONS, kernel
 from fastnn.kernels.cpu.product import K_BLOCK, PANEL_BYTES, product
 from fastnn.kernels.cpu.vectors import (
     ACCUMULATE,
@@ -112,7 +113,10 @@ def test_vector_sum(dtype, size):
 def test_the_machine_code_holds_the_widest_vectors_and_its_loops_do_not_spill(dtype):
     compute(3, 3, 3, dtype, BIAS, False, False)
     signature = next(s for s in call.signatures if s[0].dtype.name == np.dtype(dtype).name)
-    assembly = call.inspect_asm(signature)
+    # Compiled afresh: what comes from the cache cannot be inspected.
+    fresh = numba.njit(**OPTIONS)(call.py_func)
+    fresh.compile(signature)
+    assembly = fresh.inspect_asm(signature)
     register = {64: "zmm", 32: "ymm"}.get(VECTOR_BYTES)
     if register is None:
         assert "fma" in assembly or "fmla" in assembly or "mulp" in assembly

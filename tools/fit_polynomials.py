@@ -39,7 +39,9 @@ def show(name: str, coefficients: list[mpf], served: Callable, exact: Callable, 
 def main() -> None:
     half = log(2) / 2 * mpf("1.0001")
     for name, degree in (("EXP_32", 5), ("EXP_64", 10)):
-        c = fit(lambda r: (expm1(r) - r) / r**2 if abs(r) > 1e-20 else mpf(1) / 2, -half, half, degree)
+        c = fit(
+            lambda r: (expm1(r) - r) / r**2 if abs(r) > 1e-20 else mpf(1) / 2, -half, half, degree
+        )
         grid = nodes(-half, half, 301)
         show(name, c, lambda c, r: r + r * r * polyval(c, r), expm1, grid)
 
@@ -52,7 +54,9 @@ def main() -> None:
         ("LOG1P_64", 9, mpf(1) / 3),
     ):
         high = top**2 * mpf("1.0001")
-        c = fit(lambda z: (2 * atanh(sqrt(z)) / sqrt(z) - 2) / z if z else mpf(2) / 3, 0, high, degree)
+        c = fit(
+            lambda z: (2 * atanh(sqrt(z)) / sqrt(z) - 2) / z if z else mpf(2) / 3, 0, high, degree
+        )
         grid = [sqrt(z) for z in nodes(0, high, 301)]
         show(name, c, lambda c, s: 2 * s + s**3 * polyval(c, s * s), lambda s: 2 * atanh(s), grid)
 

@@ -110,9 +110,7 @@ def activation_forward(A: Array, Z: Array, activation: str) -> None:
     _elementwise(A, (Z,), lambda A, Z, rows: activations.activation_forward(A, Z, code, rows))
 
 
-def layer_forward(
-    A: Array, Z: Array, A_prev: Array, W: Array, b: Array, activation: str
-) -> None:
+def layer_forward(A: Array, Z: Array, A_prev: Array, W: Array, b: Array, activation: str) -> None:
     stored, rows = _stored(A_prev)
     w, bias, code = np.ascontiguousarray(W), b.ravel(), ACTIVATIONS.index(activation)
 
@@ -140,9 +138,7 @@ def output_gradient(dZ: Array, A: Array, Y: Array) -> None:
     _elementwise(dZ, (A, Y), lambda dZ, A, Y, rows: losses.output_gradient(dZ, A, Y))
 
 
-def hidden_gradient(
-    dZ: Array, W_next: Array, dZ_next: Array, Z: Array, activation: str
-) -> None:
+def hidden_gradient(dZ: Array, W_next: Array, dZ_next: Array, Z: Array, activation: str) -> None:
     stored, rows = _stored(dZ_next)
     w, z = np.ascontiguousarray(W_next), np.ascontiguousarray(Z)
     code = ACTIVATIONS.index(activation)
@@ -198,7 +194,7 @@ def linear_backward(
 def cost(A: Array, Y: Array, loss: str) -> float:
     a, rows = _stored(A)
     total = losses.cost(a, np.ascontiguousarray(Y.T if rows else Y), LOSSES.index(loss))
-    return float(total) / A.shape[1]
+    return float(total / A.shape[1])
 
 
 def gradient_step(parameters: Array, gradient: Array, learning_rate: float) -> None:
@@ -322,8 +318,6 @@ def trainer(
     work = _workspace(network, X.dtype, batch_size, training=True, gathered=gathered)
 
     def advance(steps: int) -> None:
-        training.train(
-            parameters, architecture, examples, batch_size, rule, progress, steps, work
-        )
+        training.train(parameters, architecture, examples, batch_size, rule, progress, steps, work)
 
     return advance

@@ -24,9 +24,7 @@ def activation_forward(A: Array, Z: Array, activation: str) -> None:
     A[...] = reference.activation_forward(Z, activation)
 
 
-def layer_forward(
-    A: Array, Z: Array, A_prev: Array, W: Array, b: Array, activation: str
-) -> None:
+def layer_forward(A: Array, Z: Array, A_prev: Array, W: Array, b: Array, activation: str) -> None:
     A[...], Z[...] = reference.layer_forward(A_prev, W, b, activation)
 
 
@@ -42,9 +40,7 @@ def output_gradient(dZ: Array, A: Array, Y: Array) -> None:
     dZ[...] = reference.output_gradient(A, Y)
 
 
-def hidden_gradient(
-    dZ: Array, W_next: Array, dZ_next: Array, Z: Array, activation: str
-) -> None:
+def hidden_gradient(dZ: Array, W_next: Array, dZ_next: Array, Z: Array, activation: str) -> None:
     dZ[...] = reference.hidden_gradient(W_next, dZ_next, Z, activation)
 
 

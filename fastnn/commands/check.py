@@ -72,7 +72,8 @@ def _worst(found: Array, exact: Array, ulp: Array) -> float:
 def check(dtypes: Sequence[str]) -> int:
     """Print the table of errors; return the exit code."""
     print(f"device {selected()}: worst error over all cases, in units in the last place (ULP)")
-    print(f"of the result or, for sums, of what was summed. Limit: {_FACTOR:g} x NumPy + {_MARGIN:g}.\n")
+    limit = f"{_FACTOR:g} x NumPy + {_MARGIN:g}"
+    print(f"of the result or, for sums, of what was summed. Limit: {limit}.\n")
     print(f"{'kernel':34s} {'type':8s} {'cases':>6s} {'fastnn':>8s} {'NumPy':>8s}")
     failed = 0
     for dtype in dtypes:
@@ -139,7 +140,9 @@ def _cases(dtype: np.dtype[Any]) -> Iterator[Case]:
             hidden = normal(n_in, m, order=order)
             size = np.abs(W).T @ np.abs(dZ)
             ours = F.hidden_gradient(W, dZ, hidden, "relu")
-            yield _compare("hidden_gradient", ours, R.hidden_gradient, (W, dZ, hidden, "relu"), size)
+            yield _compare(
+                "hidden_gradient", ours, R.hidden_gradient, (W, dZ, hidden, "relu"), size
+            )
             ours = F.linear_backward(dZ, A_prev, W)[0]
             formula = _first(R.linear_backward)
             yield _compare("linear_backward", ours, formula, (dZ, A_prev, W), size)
@@ -159,35 +162,45 @@ def _first(formula: Callable[..., Any]) -> Callable[..., Any]:
 
 def _elementwise(dtype: np.dtype[Any], normal: Callable[..., Array]) -> Iterator[Case]:
     deep = 80.0 if dtype == np.float32 else 600.0
-    values = [
+    inputs = [
         normal(61, 67),
         normal(61, 67, scale=10.0),
         np.linspace(-deep, deep, 61 * 67).astype(dtype).reshape(61, 67),
         normal(61, 67, scale=1e-4),
     ]
     for activation in ACTIVATIONS:
-        for Z in values:
-            for stored in (Z, np.asfortranarray(Z)):
-                # The standard library's erfc is denormal, and so inexact, where z P(z) is not yet.
-                size = 256.0 * np.finfo(dtype).tiny if activation == "gelu" else 0.0
-                ours = F.activation_forward(stored, activation)
-                yield _compare(f"activation_forward {activation}", ours, R.activation_forward, (stored, activation), size)  # fmt: skip
-                # A derivative may cross zero, where its terms cancel: they are its size.
-                z = stored.astype(np.float64)
-                size = np.abs(z) * np.exp(-z * z / 2) if activation == "gelu" else 0.0
-                size = np.abs(z) * R.activation_derivative(z, "sigmoid") if activation == "silu" else size
-                size = R.softmax(z) if activation == "softmax" else size
-                ours = F.activation_derivative(stored, activation)
-                name = f"activation_derivative {activation}"
-                yield _compare(name, ours, R.activation_derivative, (stored, activation), size)
-                dA = normal(61, 67)
-                wide = np.abs(dA) * (np.abs(R.activation_derivative(stored, activation)) + size)
-                if activation == "softmax":
-                    A = R.softmax(stored)
-                    wide = A * (np.abs(dA) + (np.abs(dA) * A).sum(axis=0))
-                ours = F.activation_backward(dA, stored, activation)
-                name = f"activation_backward {activation}"
-                yield _compare(name, ours, R.activation_backward, (dA, stored, activation), wide)
+        for Z in (stored for values in inputs for stored in (values, np.asfortranarray(values))):
+            told = (Z, activation)
+            # The standard library's erfc is denormal, and so inexact, where z P(z) is not yet.
+            size = 256.0 * np.finfo(dtype).tiny if activation == "gelu" else 0.0
+            ours = F.activation_forward(*told)
+            yield _compare(
+                f"activation_forward {activation}", ours, R.activation_forward, told, size
+            )
+            size = _terms(activation, Z.astype(np.float64))
+            ours = F.activation_derivative(*told)
+            name = f"activation_derivative {activation}"
+            yield _compare(name, ours, R.activation_derivative, told, size)
+            dA = normal(61, 67)
+            wide = np.abs(dA) * (np.abs(R.activation_derivative(*told)) + size)
+            if activation == "softmax":
+                A = R.softmax(Z)
+                wide = A * (np.abs(dA) + (np.abs(dA) * A).sum(axis=0))
+            ours = F.activation_backward(dA, *told)
+            name = f"activation_backward {activation}"
+            yield _compare(name, ours, R.activation_backward, (dA, *told), wide)
+
+
+def _terms(activation: str, Z: Array) -> Any:
+    """Return the size of a derivative's terms, where they may cancel."""
+    match activation:
+        case "gelu":
+            return np.abs(Z) * np.exp(-Z * Z / 2)
+        case "silu":
+            return np.abs(Z) * R.activation_derivative(Z, "sigmoid")
+        case "softmax":
+            return R.softmax(Z)
+    return 0.0
 
 
 def _costs(Z: Array, random: np.random.Generator) -> Iterator[Case]:
@@ -228,7 +241,9 @@ def _networks(dtype: np.dtype[Any], random: np.random.Generator) -> Iterator[Cas
             told = (net.sizes, net.activations, X)
             start = net.parameters.copy()
             top = float(np.abs(R.network_forward(start, *told)).max())
-            yield _compare("network_forward", net.forward(X), R.network_forward, (start, *told), top)
+            yield _compare(
+                "network_forward", net.forward(X), R.network_forward, (start, *told), top
+            )
             J, gradient = net.gradient(X, Y, weights, l1=1e-3, l2=1e-2)
             about = (start, net.sizes, net.activations, loss, X, Y, weights, 1e-3, 1e-2)
             top = float(np.abs(R.network_gradient(*about)[1]).max())

@@ -80,7 +80,14 @@ def _seconds(
     fresh = Network(sizes, loss="cross_entropy", seed=0)
     trainer = partial(numpy_backend.trainer, dtype=np.float32) if reference else None
     history = fit(
-        fresh, X, y, epochs=epochs, batch_size=_BATCH, optimizer=Adam(0.001), l2=1e-4, trainer=trainer
+        fresh,
+        X,
+        y,
+        epochs=epochs,
+        batch_size=_BATCH,
+        optimizer=Adam(0.001),
+        l2=1e-4,
+        trainer=trainer,
     )
     return sum(history.seconds)
 

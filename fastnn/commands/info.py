@@ -18,7 +18,9 @@ def info() -> int:
     print(f"fastnn {__version__}")
     print(f"Python {platform.python_version()}, NumPy {np.__version__}, {_numba()}")
     print(f"{platform.platform()}, {sys.executable}")
-    print(f"\ndevices ({VARIABLE} is {os.environ.get(VARIABLE) or 'not set'}; in use: {selected()})")
+    print(
+        f"\ndevices ({VARIABLE} is {os.environ.get(VARIABLE) or 'not set'}; in use: {selected()})"
+    )
     for device in devices():
         print(f"  {'+' if device.available else '-'} {device.name:8s} {device.detail}")
     try:

@@ -1,6 +1,6 @@
 """Activations and their derivatives, elementwise over flat arrays; softmax by columns.
 
-    A = g(Z)    D = g'(Z)    dZ = dA * g'(Z)
+A = g(Z)    D = g'(Z)    dZ = dA * g'(Z)
 """
 
 from __future__ import annotations
@@ -30,53 +30,53 @@ from .vectors import never_inline, select
 
 
 @helper
-def identity(z):  # type: ignore[no-untyped-def]
+def identity(z):
     return z
 
 
 @helper
-def one(z):  # type: ignore[no-untyped-def]
+def one(z):
     return type(z)(1)
 
 
 @helper
-def relu(z):  # type: ignore[no-untyped-def]
+def relu(z):
     # select, not max: NaN goes through, and nothing branches
     return select(z < type(z)(0), type(z)(0), z)
 
 
 @helper
-def relu_derivative(z):  # type: ignore[no-untyped-def]
+def relu_derivative(z):
     return select(z >= type(z)(0), type(z)(1), type(z)(0))
 
 
 @helper
-def leaky_relu(z):  # type: ignore[no-untyped-def]
+def leaky_relu(z):
     return select(z < type(z)(0), type(z)(LEAK) * z, z)
 
 
 @helper
-def leaky_relu_derivative(z):  # type: ignore[no-untyped-def]
+def leaky_relu_derivative(z):
     return select(z >= type(z)(0), type(z)(1), type(z)(LEAK))
 
 
 @helper
-def elu(z):  # type: ignore[no-untyped-def]
+def elu(z):
     return select(z >= type(z)(0), z, vm.expm1_negative(select(z > type(z)(0), type(z)(0), z)))
 
 
 @helper
-def elu_derivative(z):  # type: ignore[no-untyped-def]
+def elu_derivative(z):
     return select(z >= type(z)(0), type(z)(1), vm.exp(select(z > type(z)(0), type(z)(0), z)))
 
 
 @helper
-def silu(z):  # type: ignore[no-untyped-def]
+def silu(z):
     return z * vm.sigmoid(z)
 
 
 @helper
-def silu_derivative(z):  # type: ignore[no-untyped-def]
+def silu_derivative(z):
     s = vm.sigmoid(z)
     return s + z * vm.sigmoid_derivative(z)
 
@@ -87,7 +87,7 @@ def silu_derivative(z):  # type: ignore[no-untyped-def]
 def _values(f: Any) -> Any:
     """Return the loop out[i] = f(z[i])."""
 
-    def loop(out, z):  # type: ignore[no-untyped-def]
+    def loop(out, z):
         for i in range(out.size):
             out[i] = f(z[i])
 
@@ -97,7 +97,7 @@ def _values(f: Any) -> Any:
 def _products(f: Any) -> Any:
     """Return the loop dZ[i] = dA[i] f(z[i])."""
 
-    def loop(dZ, dA, z):  # type: ignore[no-untyped-def]
+    def loop(dZ, dA, z):
         for i in range(dZ.size):
             dZ[i] = dA[i] * f(z[i])
 
@@ -110,7 +110,7 @@ def _both(g: Any, derivative: Any) -> Any:
     Reading and writing D by one name lets LLVM see that they are the same place.
     """
 
-    def loop(A, D):  # type: ignore[no-untyped-def]
+    def loop(A, D):
         for i in range(A.size):
             z = D[i]
             A[i] = g(z)
@@ -122,7 +122,7 @@ def _both(g: Any, derivative: Any) -> Any:
 def _both_from_value(g: Any, derivative_of_a: Any) -> Any:
     """Return the same loop where the derivative is cheaper from a = g(z)."""
 
-    def loop(A, D):  # type: ignore[no-untyped-def]
+    def loop(A, D):
         for i in range(A.size):
             a = g(D[i])
             A[i] = a
@@ -132,17 +132,17 @@ def _both_from_value(g: Any, derivative_of_a: Any) -> Any:
 
 
 @helper
-def _sigmoid_derivative_of_a(a):  # type: ignore[no-untyped-def]
+def _sigmoid_derivative_of_a(a):
     return a * (type(a)(1) - a)
 
 
 @helper
-def _tanh_derivative_of_a(a):  # type: ignore[no-untyped-def]
+def _tanh_derivative_of_a(a):
     return type(a)(1) - a * a
 
 
 @helper
-def _elu_derivative_of_a(a):  # type: ignore[no-untyped-def]
+def _elu_derivative_of_a(a):
     return select(a >= type(a)(0), type(a)(1), a + type(a)(1))
 
 
@@ -187,7 +187,7 @@ _softplus_b = _both(vm.softplus, vm.sigmoid)
 
 
 @helper
-def values(A, Z, activation):  # type: ignore[no-untyped-def]
+def values(A, Z, activation):
     """A = g(Z), for all but softmax."""
     never_inline()
     if activation == IDENTITY:
@@ -211,7 +211,7 @@ def values(A, Z, activation):  # type: ignore[no-untyped-def]
 
 
 @helper
-def values_and_derivatives(A, D, activation):  # type: ignore[no-untyped-def]
+def values_and_derivatives(A, D, activation):
     """A = g(Z) and D = g'(Z), where D holds Z; for all but softmax."""
     never_inline()
     if activation == IDENTITY:
@@ -235,8 +235,8 @@ def values_and_derivatives(A, D, activation):  # type: ignore[no-untyped-def]
 
 
 @helper
-def products(dZ, dA, Z, activation):  # type: ignore[no-untyped-def]
-    """dZ = dA * g'(Z), for all but softmax."""
+def products(dZ, dA, Z, activation):
+    """DZ = dA * g'(Z), for all but softmax."""
     never_inline()
     if activation == IDENTITY:
         _identity_p(dZ, dA, Z)
@@ -262,7 +262,7 @@ def products(dZ, dA, Z, activation):  # type: ignore[no-untyped-def]
 
 
 @helper
-def softmax_columns(A, Z, place, row, n, m, scratch):  # type: ignore[no-untyped-def]
+def softmax_columns(A, Z, place, row, n, m, scratch):
     """A = softmax of the columns of Z; both (n, m), at ``place``, with stride ``row``.
 
     ``scratch`` takes 2 m values; it ends with each column's largest value, then the sum of its
@@ -292,8 +292,8 @@ def softmax_columns(A, Z, place, row, n, m, scratch):  # type: ignore[no-untyped
 
 
 @helper
-def softmax_backward_columns(dZ, dA, A, place, row, dA_place, dA_row, n, m, scratch):  # type: ignore[no-untyped-def]  # fmt: skip
-    """dZ = A * (dA - sum_k dA_k A_k) in each of m columns of n values; dZ may be A.
+def softmax_backward_columns(dZ, dA, A, place, row, dA_place, dA_row, n, m, scratch):
+    """DZ = A * (dA - sum_k dA_k A_k) in each of m columns of n values; dZ may be A.
 
     dZ and A stand at ``place``, with stride ``row``; dA has a place and a stride of its own.
     """
@@ -319,7 +319,7 @@ _COLUMNS = 512
 
 
 @helper
-def _softmax_examples(A, Z):  # type: ignore[no-untyped-def]
+def _softmax_examples(A, Z):
     # (m, n), one example a row: three flat passes, since a row may be far shorter than a vector
     m, n = Z.shape
     for j in range(m):
@@ -340,7 +340,7 @@ def _softmax_examples(A, Z):  # type: ignore[no-untyped-def]
 
 
 @helper
-def softmax(A, Z, rows):  # type: ignore[no-untyped-def]
+def softmax(A, Z, rows):
     """A = softmax(Z): by columns of (n, m), or by rows of (m, n) where ``rows``."""
     if rows:
         _softmax_examples(A, Z)
@@ -356,7 +356,7 @@ def softmax(A, Z, rows):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def activation_forward(A, Z, activation, rows):  # type: ignore[no-untyped-def]
+def activation_forward(A, Z, activation, rows):
     """A = g(Z)   # (n, m) in C order, or (m, n) where ``rows``."""
     if activation == SOFTMAX:
         softmax(A, Z, rows)
@@ -365,7 +365,7 @@ def activation_forward(A, Z, activation, rows):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def activation_derivative(D, Z, activation, rows):  # type: ignore[no-untyped-def]
+def activation_derivative(D, Z, activation, rows):
     """D = g'(Z); for softmax the diagonal a (1 - a) of the Jacobian."""
     d, z = D.reshape(-1), Z.reshape(-1)
     if activation == IDENTITY:
@@ -393,8 +393,8 @@ def activation_derivative(D, Z, activation, rows):  # type: ignore[no-untyped-de
 
 
 @kernel
-def activation_backward(dZ, dA, Z, activation, rows):  # type: ignore[no-untyped-def]
-    """dZ = dA * g'(Z); for softmax A * (dA - sum_k dA_k A_k)."""
+def activation_backward(dZ, dA, Z, activation, rows):
+    """DZ = dA * g'(Z); for softmax A * (dA - sum_k dA_k A_k)."""
     if activation == SOFTMAX:
         softmax(dZ, Z, rows)
         through_softmax(dZ, dA, rows)
@@ -403,8 +403,8 @@ def activation_backward(dZ, dA, Z, activation, rows):  # type: ignore[no-untyped
 
 
 @helper
-def through_softmax(dZ, dA, rows):  # type: ignore[no-untyped-def]
-    """dZ = A * (dA - sum_k dA_k A_k), where dZ holds A = softmax(Z)."""
+def through_softmax(dZ, dA, rows):
+    """DZ = A * (dA - sum_k dA_k A_k), where dZ holds A = softmax(Z)."""
     if rows:
         m, n = dZ.shape
         for j in range(m):

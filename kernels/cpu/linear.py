@@ -24,7 +24,7 @@ _SUM_BLOCK = 1024
 
 
 @helper
-def long_sum(x):  # type: ignore[no-untyped-def]
+def long_sum(x):
     """Return the sum of a flat array in float64, as blocks of sums in the array's own type."""
     total = 0.0
     for i in range(0, x.size, _SUM_BLOCK):
@@ -33,7 +33,7 @@ def long_sum(x):  # type: ignore[no-untyped-def]
 
 
 @helper
-def strides(A, rows):  # type: ignore[no-untyped-def]
+def strides(A, rows):
     """Return features, examples, and the strides from one to the next, of a stored matrix."""
     if rows:
         return A.shape[1], A.shape[0], 1, A.shape[1]
@@ -45,7 +45,7 @@ _BLOCK = 4 * TILE_VECTORS * VECTOR_BYTES
 
 
 @kernel
-def linear_forward(Z, A_prev, A_prev_rows, W, b, begin, end, panel):  # type: ignore[no-untyped-def]
+def linear_forward(Z, A_prev, A_prev_rows, W, b, begin, end, panel):
     """Z = W A_prev + b, for the examples begin <= j < end."""
     n_in, m, feature, example = strides(A_prev, A_prev_rows)
     product(
@@ -58,7 +58,7 @@ def linear_forward(Z, A_prev, A_prev_rows, W, b, begin, end, panel):  # type: ig
 
 
 @kernel
-def layer_forward(A, Z, A_prev, A_prev_rows, W, b, activation, begin, end, panel):  # type: ignore[no-untyped-def]  # fmt: skip
+def layer_forward(A, Z, A_prev, A_prev_rows, W, b, activation, begin, end, panel):
     """Z = W A_prev + b and A = g(Z), for the examples begin <= j < end.
 
     A block of examples at a time, so that Z is still in the cache when g is applied.
@@ -86,8 +86,8 @@ def layer_forward(A, Z, A_prev, A_prev_rows, W, b, activation, begin, end, panel
 
 
 @kernel
-def hidden_gradient(dZ, W_next, dZ_next, dZ_next_rows, Z, activation, begin, end, panel):  # type: ignore[no-untyped-def]  # fmt: skip
-    """dZ = (W_next^T dZ_next) * g'(Z), for the examples begin <= j < end."""
+def hidden_gradient(dZ, W_next, dZ_next, dZ_next_rows, Z, activation, begin, end, panel):
+    """DZ = (W_next^T dZ_next) * g'(Z), for the examples begin <= j < end."""
     n_next, m, feature, example = strides(dZ_next, dZ_next_rows)
     n = W_next.shape[1]
     out, z = dZ.reshape(-1), Z.reshape(-1)
@@ -118,8 +118,8 @@ def hidden_gradient(dZ, W_next, dZ_next, dZ_next_rows, Z, activation, begin, end
 
 
 @kernel
-def weight_gradient(dW, dZ, dZ_rows, A_prev, A_prev_rows, rows, columns, panel):  # type: ignore[no-untyped-def]
-    """dW = dZ A_prev^T / m, for the units and inputs in the ranges ``rows`` and ``columns``."""
+def weight_gradient(dW, dZ, dZ_rows, A_prev, A_prev_rows, rows, columns, panel):
+    """DW = dZ A_prev^T / m, for the units and inputs in the ranges ``rows`` and ``columns``."""
     _, m, dZ_feature, dZ_example = strides(dZ, dZ_rows)
     n_in, _, feature, example = strides(A_prev, A_prev_rows)
     out = dW.reshape(-1)
@@ -140,8 +140,8 @@ def weight_gradient(dW, dZ, dZ_rows, A_prev, A_prev_rows, rows, columns, panel):
 
 
 @kernel
-def bias_gradient(db, dZ, dZ_rows):  # type: ignore[no-untyped-def]
-    """db = dZ.sum(axis=1, keepdims=True) / m."""
+def bias_gradient(db, dZ, dZ_rows):
+    """Db = dZ.sum(axis=1, keepdims=True) / m."""
     n_out, m, _, _ = strides(dZ, dZ_rows)
     flat = dZ.reshape(-1)
     if not dZ_rows:
@@ -166,7 +166,7 @@ def bias_gradient(db, dZ, dZ_rows):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def input_gradient(dA_prev, W, dZ, dZ_rows, begin, end, panel):  # type: ignore[no-untyped-def]
+def input_gradient(dA_prev, W, dZ, dZ_rows, begin, end, panel):
     """dA_prev = W^T dZ, for the examples begin <= j < end."""
     n_out, m, feature, example = strides(dZ, dZ_rows)
     out = dA_prev.reshape(-1)

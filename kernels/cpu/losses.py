@@ -33,13 +33,13 @@ from .vectors import never_inline, select
 
 
 @helper
-def x_log_y(x, y):  # type: ignore[no-untyped-def]
+def x_log_y(x, y):
     # 0 log 0 = 0: a target of zero asks nothing of the logarithm.
     return select(x == type(x)(0), type(x)(0), x * vm.log(y))
 
 
 @helper
-def element_loss(a, y, loss):  # type: ignore[no-untyped-def]
+def element_loss(a, y, loss):
     one = type(a)(1)
     if loss == BINARY_CROSS_ENTROPY:
         return -x_log_y(y, a) - x_log_y(one - y, one - a)
@@ -49,7 +49,7 @@ def element_loss(a, y, loss):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def cost(A, Y, loss):  # type: ignore[no-untyped-def]
+def cost(A, Y, loss):
     """Return the sum of the losses of all examples; A and Y are (n_y, m), or both (m, n_y)."""
     a, y = A.reshape(-1), Y.reshape(-1)
     block = np.empty(1024, A.dtype)
@@ -71,15 +71,15 @@ def cost(A, Y, loss):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def output_gradient(dZ, A, Y):  # type: ignore[no-untyped-def]
-    """dZ = A - Y."""
+def output_gradient(dZ, A, Y):
+    """DZ = A - Y."""
     out, a, y = dZ.reshape(-1), A.reshape(-1), Y.reshape(-1)
     for i in range(out.size):
         out[i] = a[i] - y[i]
 
 
 @helper
-def output_block(A, D, Y, weights, place, width, n, m, activation, loss, scratch):  # type: ignore[no-untyped-def]
+def output_block(A, D, Y, weights, place, width, n, m, activation, loss, scratch):
     """Return the weighted losses of a block of m examples, summed; leave dZ in D, which held Z.
 
     The block of A and D stands at ``place``, with ``width`` values from one row to the next, and

@@ -1,12 +1,12 @@
 """Optimisers on the flat vector of parameters, and the penalties on the weights.
 
-    g = dJ/dw = scale * gradient + l1 sign(w) + l2 w        (penalties: weights only)
+g = dJ/dw = scale * gradient + l1 sign(w) + l2 w        (penalties: weights only)
 
-    SGD       v := mu v + g;  w := w - alpha v,   or w - alpha (g + mu v) with Nesterov
-    RMSprop   s := beta2 s + (1 - beta2) g^2;  w := w - alpha g / (sqrt(s) + eps)
-    Adam      v := beta1 v + (1 - beta1) g, s as above;
-              w := w - alpha (v / (1 - beta1^t)) / (sqrt(s / (1 - beta2^t)) + eps)
-    AdamW     Adam, after w := w (1 - alpha decay)           (decay: weights only)
+SGD       v := mu v + g;  w := w - alpha v,   or w - alpha (g + mu v) with Nesterov
+RMSprop   s := beta2 s + (1 - beta2) g^2;  w := w - alpha g / (sqrt(s) + eps)
+Adam      v := beta1 v + (1 - beta1) g, s as above;
+          w := w - alpha (v / (1 - beta1^t)) / (sqrt(s / (1 - beta2^t)) + eps)
+AdamW     Adam, after w := w (1 - alpha decay)           (decay: weights only)
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from .vectors import never_inline
 
 
 @kernel
-def gradient_step(parameters, gradient, learning_rate):  # type: ignore[no-untyped-def]
-    """parameters := parameters - learning_rate * gradient, in place."""
+def gradient_step(parameters, gradient, learning_rate):
+    """Parameters := parameters - learning_rate * gradient, in place."""
     rate = type(parameters[0])(learning_rate)
     for i in range(parameters.size):
         parameters[i] = parameters[i] - rate * gradient[i]
 
 
 @helper
-def add_penalties(w, g, scale, l1, l2):  # type: ignore[no-untyped-def]
-    """g := scale g + l1 sign(w) + l2 w."""
+def add_penalties(w, g, scale, l1, l2):
+    """G := scale g + l1 sign(w) + l2 w."""
     real = type(w[0])
     scale, l1, l2 = real(scale), real(l1), real(l2)
     if l1 == real(0) and l2 == real(0):
@@ -42,7 +42,7 @@ def add_penalties(w, g, scale, l1, l2):  # type: ignore[no-untyped-def]
 
 
 @helper
-def penalty(w, l1, l2, scratch):  # type: ignore[no-untyped-def]
+def penalty(w, l1, l2, scratch):
     """Return l1 sum |w| + (l2/2) sum w^2; ``scratch`` is worked in."""
     real = type(w[0])
     total = 0.0
@@ -56,7 +56,7 @@ def penalty(w, l1, l2, scratch):  # type: ignore[no-untyped-def]
 
 
 @helper
-def update(w, g, first, second, rule, decay, step):  # type: ignore[no-untyped-def]
+def update(w, g, first, second, rule, decay, step):
     """Update the parameters w by their gradients g; ``decay`` is 0 for biases."""
     never_inline()
     real = type(w[0])

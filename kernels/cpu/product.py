@@ -33,7 +33,7 @@ PANEL_BYTES = K_BLOCK * TILE_VECTORS * VECTOR_BYTES
 
 
 @helper
-def pack(panel, B, b, b_row, b_col, k, n):  # type: ignore[no-untyped-def]
+def pack(panel, B, b, b_row, b_col, k, n):
     """Copy a block of B, (k, n), into the panel, one line of the tile's width after another."""
     lanes = VECTOR_BYTES // B.itemsize
     width = TILE_VECTORS * lanes
@@ -55,7 +55,7 @@ def pack(panel, B, b, b_row, b_col, k, n):  # type: ignore[no-untyped-def]
 
 
 @helper
-def product(C, c, c_row, A, a, a_row, a_col, B, b, b_row, b_col, M, N, K, start, bias, o, panel):  # type: ignore[no-untyped-def]  # fmt: skip
+def product(C, c, c_row, A, a, a_row, a_col, B, b, b_row, b_col, M, N, K, start, bias, o, panel):
     """C (M, N) = start + A (M, K) @ B (K, N); ``o`` is the place of the first row's bias."""
     never_inline()
     width = TILE_VECTORS * (VECTOR_BYTES // B.itemsize)

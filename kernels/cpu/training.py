@@ -25,7 +25,7 @@ from .vectors import ACCUMULATE, BIAS, ZERO, vector_sum
 
 
 @helper
-def gather_columns(out, Y, feature, example, n, order, start, m, width):  # type: ignore[no-untyped-def]
+def gather_columns(out, Y, feature, example, n, order, start, m, width):
     """Copy the examples order[start : start + m] of a matrix into columns, ``width`` apart.
 
     An empty order stands for 0, 1, 2, ...
@@ -43,7 +43,7 @@ def gather_columns(out, Y, feature, example, n, order, start, m, width):  # type
 
 
 @helper
-def gather_rows(out, X, n, order, start, m):  # type: ignore[no-untyped-def]
+def gather_rows(out, X, n, order, start, m):
     """Copy the examples order[start : start + m], rows of n values, one after another."""
     for j in range(m):
         place = order[start + j] * n
@@ -53,7 +53,7 @@ def gather_rows(out, X, n, order, start, m):  # type: ignore[no-untyped-def]
 
 
 @helper
-def gather_targets(work, examples, order, start, m, n):  # type: ignore[no-untyped-def]
+def gather_targets(work, examples, order, start, m, n):
     """Put the targets and weights of the examples order[start : start + m] into work."""
     width, Y, weights = work.width, work.Y, work.weights
     one = type(weights[0])(1)
@@ -75,7 +75,7 @@ def gather_targets(work, examples, order, start, m, n):  # type: ignore[no-untyp
 
 
 @helper
-def block_gradient(parameters, network, B, b, b_feature, b_example, m, work, begin):  # type: ignore[no-untyped-def]
+def block_gradient(parameters, network, B, b, b_feature, b_example, m, work, begin):
     """Return the summed losses of one block, and add its gradient (start it, if ``begin``).
 
     B tells where the block's inputs stand: feature i of example j at b + i b_feature + j b_example.
@@ -100,15 +100,23 @@ def block_gradient(parameters, network, B, b, b_feature, b_example, m, work, beg
         )  # fmt: skip
         if l == last:
             total = output_block(
-                A, D, work.Y, work.weights, layer, width, n, m, codes[l - 1], network.loss, work.losses
+                A,
+                D,
+                work.Y,
+                work.weights,
+                layer,
+                width,
+                n,
+                m,
+                codes[l - 1],
+                network.loss,
+                work.losses,
             )
         elif codes[l - 1] == SOFTMAX:
             softmax_columns(A, D, layer, width, n, m, work.losses)
         else:
             cells = n * width
-            values_and_derivatives(
-                A[layer : layer + cells], D[layer : layer + cells], codes[l - 1]
-            )
+            values_and_derivatives(A[layer : layer + cells], D[layer : layer + cells], codes[l - 1])
         below = layer
         layer += n * width
         place += n * n_in + n
@@ -151,7 +159,7 @@ def block_gradient(parameters, network, B, b, b_feature, b_example, m, work, beg
 
 
 @helper
-def batch_gradient(parameters, network, examples, order, start, stop, rule, work):  # type: ignore[no-untyped-def]
+def batch_gradient(parameters, network, examples, order, start, stop, rule, work):
     """Return J over the examples order[start : stop], and leave its gradient in ``work``.
 
     An empty order stands for 0, 1, 2, ...: then X is read where it stands, in either memory
@@ -169,7 +177,15 @@ def batch_gradient(parameters, network, examples, order, start, stop, rule, work
             gather_rows(work.X, examples.X, n_x, order, block, m)
             B, b = work.X, 0
         total += block_gradient(
-            parameters, network, B, b, examples.X_feature, examples.X_example, m, work, block == start
+            parameters,
+            network,
+            B,
+            b,
+            examples.X_feature,
+            examples.X_example,
+            m,
+            work,
+            block == start,
         )
     count = stop - start
     J = total / count
@@ -189,7 +205,7 @@ def batch_gradient(parameters, network, examples, order, start, stop, rule, work
 
 
 @helper
-def optimizer_step(parameters, network, rule, state, step, work):  # type: ignore[no-untyped-def]
+def optimizer_step(parameters, network, rule, state, step, work):
     """Update the parameters by the gradient in ``work``, layer by layer: biases do not decay."""
     sizes, place = network.sizes, 0
     first, second = state[0], state[1]
@@ -208,7 +224,7 @@ def optimizer_step(parameters, network, rule, state, step, work):  # type: ignor
 
 
 @helper
-def shuffle(order, random):  # type: ignore[no-untyped-def]
+def shuffle(order, random):
     """Permute in place (Fisher and Yates), drawing from a 64-bit xorshift (Marsaglia 2003)."""
     x = random[0]
     for i in range(order.size - 1, 0, -1):
@@ -222,14 +238,14 @@ def shuffle(order, random):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def network_forward(out, out_rows, parameters, network, examples, work):  # type: ignore[no-untyped-def]
-    """out = A of the last layer, (n_y, m); X is read where it stands."""
+def network_forward(out, out_rows, parameters, network, examples, work):
+    """Out = A of the last layer, (n_y, m); X is read where it stands."""
     sizes, codes, width = network.sizes, network.activations, work.width
     A, T, last = work.A, work.T, network.sizes.size - 1
     n_y = sizes[last]
     flat = out.reshape(-1)
-    for block in range(0, examples.count, width):
-        m = min(width, examples.count - block)
+    for block in range(0, examples.m, width):
+        m = min(width, examples.m - block)
         place = 0
         for l in range(1, last + 1):
             n_in, n = sizes[l - 1], sizes[l]
@@ -255,25 +271,25 @@ def network_forward(out, out_rows, parameters, network, examples, work):  # type
                     flat[(block + j) * n_y + i] = A[i * width + j]
         else:
             for i in range(n_y):
-                target = flat[i * examples.count + block : i * examples.count + block + m]
+                target = flat[i * examples.m + block : i * examples.m + block + m]
                 line = A[i * width : i * width + m]
                 for j in range(m):
                     target[j] = line[j]
 
 
 @kernel
-def network_gradient(parameters, network, examples, order, rule, work):  # type: ignore[no-untyped-def]
+def network_gradient(parameters, network, examples, order, rule, work):
     """Return J over all examples, and leave its gradient in ``work.gradient``."""
-    return batch_gradient(parameters, network, examples, order, 0, examples.count, rule, work)
+    return batch_gradient(parameters, network, examples, order, 0, examples.m, rule, work)
 
 
 @kernel
-def train(parameters, network, examples, batch_size, rule, progress, steps, work):  # type: ignore[no-untyped-def]
+def train(parameters, network, examples, batch_size, rule, progress, steps, work):
     """Take up to ``steps`` steps of training, from where ``progress`` stands.
 
     The cost of an epoch is the mean over its examples of J, as each batch met it.
     """
-    counts, order, m = progress.counts, progress.order, examples.count
+    counts, order, m = progress.counts, progress.order, examples.m
     for _ in range(steps):
         if counts[1] == counts[3]:
             return

@@ -126,10 +126,7 @@ _TAIL_64 = (
 
 def _functions(real: Any, integer: Any, precision: int, coefficients: dict[str, Any]) -> Any:
     """Return the functions for one type; ``precision`` is the number of stored mantissa bits."""
-    EXP, LOG, LOG1P, TAIL, TAIL_WIDTH, EXP_RANGE, TAIL_RANGE = (
-        coefficients[k]
-        for k in ("EXP", "LOG", "LOG1P", "TAIL", "TAIL_WIDTH", "EXP_RANGE", "TAIL_RANGE")
-    )
+    EXP, LOG, LOG1P, TAIL, TAIL_WIDTH, EXP_RANGE, TAIL_RANGE, FAR_LEFT = coefficients.values()
     single = real is np.float32
     exponent_bias = 127 if single else 1023
 
@@ -139,7 +136,7 @@ def _functions(real: Any, integer: Any, precision: int, coefficients: dict[str, 
     EXP, LOG, LOG1P, TAIL = constants(EXP), constants(LOG), constants(LOG1P), constants(TAIL)
     w = real(TAIL_WIDTH)
     lowest, highest = constants(EXP_RANGE)
-    farthest = real(TAIL_RANGE)
+    farthest, far_left = real(TAIL_RANGE), real(FAR_LEFT)
     zero, quarter, half, one, two, four = constants((0, 0.25, 0.5, 1, 2, 4))
     infinity, not_a_number = constants((np.inf, np.nan))
     tiny = np.finfo(real).tiny
@@ -162,11 +159,11 @@ def _functions(real: Any, integer: Any, precision: int, coefficients: dict[str, 
         return helper(unique(function, f"{function.__name__}_{real.__name__}"))
 
     @typed
-    def power_of_two(n):  # type: ignore[no-untyped-def]
+    def power_of_two(n):
         return from_bits(integer(integer(n + bias) << shift))
 
     @typed
-    def reduce(x):  # type: ignore[no-untyped-def]
+    def reduce(x):
         # x = n ln 2 + r with |r| <= ln 2 / 2
         shifted = fma(x, log2_e, magic)
         k = shifted - magic
@@ -174,11 +171,11 @@ def _functions(real: Any, integer: Any, precision: int, coefficients: dict[str, 
         return n, fma(k, -ln2_low, fma(k, -ln2_high, x))
 
     @typed
-    def absolute(x):  # type: ignore[no-untyped-def]
+    def absolute(x):
         return from_bits(integer(bits(x) & ~sign_bit))
 
     @typed
-    def exp(x):  # type: ignore[no-untyped-def]
+    def exp(x):
         x = select(x > highest, highest, x)
         x = select(x < lowest, lowest, x)
         n, r = reduce(x)
@@ -189,7 +186,7 @@ def _functions(real: Any, integer: Any, precision: int, coefficients: dict[str, 
         return y * power_of_two(first) * power_of_two(integer(n - first))
 
     @typed
-    def expm1_negative(x):  # type: ignore[no-untyped-def]
+    def expm1_negative(x):
         # exp(x) - 1 for x <= 0 = 2^n (e^r - 1) + (2^n - 1): the last is exact, or tiny beside -1
         x = select(x < lowest * half, lowest * half, x)
         n, r = reduce(x)
@@ -197,7 +194,7 @@ def _functions(real: Any, integer: Any, precision: int, coefficients: dict[str, 
         return fma(power, fma(r * r, polynomial(r, EXP), r), power - one)
 
     @typed
-    def log(x):  # type: ignore[no-untyped-def]
+    def log(x):
         denormal = x < tiny
         scaled = select(denormal, x * scale_up, x)
         i = bits(scaled)
@@ -213,41 +210,44 @@ def _functions(real: Any, integer: Any, precision: int, coefficients: dict[str, 
         return select(x >= zero, y, not_a_number)
 
     @typed
-    def log1p_unit(t):  # type: ignore[no-untyped-def]
+    def log1p_unit(t):
         # log(1 + t) for t in [0, 1] = 2 atanh(t / (2 + t))
         s = t / (two + t)
         z = s * s
         return fma(s * z, polynomial(z, LOG1P), two * s)
 
     @typed
-    def sigmoid(x):  # type: ignore[no-untyped-def]
-        e = exp(-absolute(x))
-        return select(x >= zero, one, e) / (one + e)
+    def sigmoid(x):
+        # 1 / (1 + exp(-x)), each step of it monotone; far left, where exp(-x) would overflow, the
+        # 1 is lost beside it and exp(x) remains.
+        left = x < -far_left
+        e = exp(select(left, x, -x))
+        return select(left, e, one / (one + e))
 
     @typed
-    def sigmoid_derivative(x):  # type: ignore[no-untyped-def]
+    def sigmoid_derivative(x):
         e = exp(-absolute(x))
         return e / ((one + e) * (one + e))
 
     @typed
-    def tanh(x):  # type: ignore[no-untyped-def]
+    def tanh(x):
         e = expm1_negative(-two * absolute(x))
         y = -e / (two + e)
         return from_bits(integer(bits(absolute(y)) | (bits(x) & sign_bit)))
 
     @typed
-    def tanh_derivative(x):  # type: ignore[no-untyped-def]
+    def tanh_derivative(x):
         # 1 - tanh(x)^2 without its cancellation
         e = exp(-two * absolute(x))
         return four * e / ((one + e) * (one + e))
 
     @typed
-    def softplus(x):  # type: ignore[no-untyped-def]
+    def softplus(x):
         y = log1p_unit(exp(-absolute(x)))
         return select(x > zero, x, zero) + select(x == x, y, x)
 
     @typed
-    def normal_tail(u):  # type: ignore[no-untyped-def]
+    def normal_tail(u):
         # c and e with Q(u) = erfc(u / sqrt 2) / 2 = c e^2 and e^2 = exp(-u^2 / 2), for u >= 0.
         # The square is carried in two parts: its rounding error, times u^2, would be the error of
         # the exponential. e, not e^2, since that underflows before Q does.
@@ -260,13 +260,14 @@ def _functions(real: Any, integer: Any, precision: int, coefficients: dict[str, 
         return t * polynomial(fma(two, t, -one), TAIL), root
 
     @typed
-    def gelu(x):  # type: ignore[no-untyped-def]
+    def gelu(x):
         c, e = normal_tail(absolute(x))
-        low = x * c * e * e
+        # Beyond the tail the result is x times 0, which is NaN at -infinity, as NumPy's is.
+        low = select(x < -farthest, x * zero, x * c * e * e)
         return select(x < zero, low, x * (one - c * e * e))
 
     @typed
-    def gelu_derivative(x):  # type: ignore[no-untyped-def]
+    def gelu_derivative(x):
         c, e = normal_tail(absolute(x))
         tail = c * e * e
         return fma(x * inverse_sqrt_2pi * e, e, select(x < zero, tail, one - tail))
@@ -299,6 +300,8 @@ _SINGLE = _functions(
         # Beyond these, exp is 0 or infinity; beyond the last, the normal tail is 0.
         "EXP_RANGE": (-105.0, 89.0),
         "TAIL_RANGE": 15.0,
+        # Left of minus this, 1 + exp(-x) = exp(-x), which is still finite here.
+        "FAR_LEFT": 80.0,
     },
 )
 _DOUBLE = _functions(
@@ -313,6 +316,7 @@ _DOUBLE = _functions(
         "TAIL_WIDTH": 0.2,
         "EXP_RANGE": (-746.0, 710.0),
         "TAIL_RANGE": 39.0,
+        "FAR_LEFT": 700.0,
     },
 )
 
@@ -321,13 +325,13 @@ def _by_type(name: str) -> Any:
     """Return the function of that name that picks its type: compiled, by overload; else by hand."""
     single, double = getattr(_SINGLE, name), getattr(_DOUBLE, name)
 
-    def function(x):  # type: ignore[no-untyped-def]
+    def function(x):
         return single(x) if isinstance(x, np.float32) else double(x)
 
-    def function_float32(x):  # type: ignore[no-untyped-def]
+    def function_float32(x):
         return single(x)
 
-    def function_float64(x):  # type: ignore[no-untyped-def]
+    def function_float64(x):
         return double(x)
 
     unique(function_float32, f"choose_{name}_float32")
@@ -335,7 +339,7 @@ def _by_type(name: str) -> Any:
     unique(function, name).__name__ = name
 
     @overload(function, jit_options=HELPER_OPTIONS)
-    def choose(x):  # type: ignore[no-untyped-def]
+    def choose(x):
         return {types.float32: function_float32, types.float64: function_float64}.get(x)
 
     return function

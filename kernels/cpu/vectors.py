@@ -1,8 +1,8 @@
 """The few pieces of LLVM that Numba has no words for, and a plain Python stand-in for each.
 
-``fma``, ``bits``, ``from_bits``, ``select`` and ``polynomial`` serve the vector mathematics. ``never_inline`` keeps a
-large function from being copied into each of its callers. ``tile``, ``transpose_tile``
-and ``vector_sum`` work on explicit vectors of LANES values, so that the widest
+``fma``, ``bits``, ``from_bits``, ``select`` and ``polynomial`` serve the vector mathematics.
+``never_inline`` keeps a large function from being copied into each of its callers. ``tile``,
+``transpose_tile`` and ``vector_sum`` work on explicit vectors of LANES values, so that the widest
 registers are used whatever LLVM would have chosen.
 
 The stand-ins do the same with NumPy when ``NUMBA_DISABLE_JIT`` is set: to debug the kernels line
@@ -55,54 +55,54 @@ ZERO, ACCUMULATE, BIAS = 0, 1, 2
 
 
 @intrinsic
-def _fma(typingctx, a, b, c):  # type: ignore[no-untyped-def]
+def _fma(typingctx, a, b, c):
     if not (isinstance(a, types.Float) and a == b == c):
         raise TypingError("fma takes three floats of one type")
 
-    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, signature, args):
         return builder.fma(*args)
 
     return a(a, a, a), codegen
 
 
 @intrinsic
-def _bits(typingctx, x):  # type: ignore[no-untyped-def]
+def _bits(typingctx, x):
     integer = {types.float32: types.int32, types.float64: types.int64}[x]
 
-    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, signature, args):
         return builder.bitcast(args[0], context.get_value_type(signature.return_type))
 
     return integer(x), codegen
 
 
 @intrinsic
-def _from_bits(typingctx, i):  # type: ignore[no-untyped-def]
+def _from_bits(typingctx, i):
     real = {types.int32: types.float32, types.int64: types.float64}[i]
 
-    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, signature, args):
         return builder.bitcast(args[0], context.get_value_type(signature.return_type))
 
     return real(i), codegen
 
 
 @intrinsic
-def _select(typingctx, condition, a, b):  # type: ignore[no-untyped-def]
+def _select(typingctx, condition, a, b):
     if condition != types.boolean or a != b:
         raise TypingError("select takes a boolean and two values of one type")
 
-    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, signature, args):
         return builder.select(*args)
 
     return a(condition, a, b), codegen
 
 
 @intrinsic
-def _polynomial(typingctx, x, coefficients):  # type: ignore[no-untyped-def]
+def _polynomial(typingctx, x, coefficients):
     # Unrolled here: LLVM leaves a loop over a long tuple as a loop, which does not vectorise.
     if not isinstance(coefficients, types.UniTuple) or coefficients.dtype != x:
         raise TypingError("polynomial takes a float and a tuple of floats of its type")
 
-    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, signature, args):
         x, values = args
         total = builder.extract_value(values, 0)
         for i in range(1, len(coefficients)):
@@ -138,8 +138,8 @@ def _python_from_bits(i: Any) -> Any:
 
 
 @intrinsic
-def _never_inline(typingctx):  # type: ignore[no-untyped-def]
-    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+def _never_inline(typingctx):
+    def codegen(context, builder, signature, args):
         builder.function.attributes.add("noinline")
         return context.get_dummy_value()
 
@@ -269,7 +269,9 @@ def _emit_tile(v: _Vectors, index: Any, rows: int, vectors: int, operands: Any) 
 
 
 @intrinsic
-def _tile(typingctx, rows, columns, K, start, C, c, c_row, A, a, a_row, a_col, B, b, b_row, bias, o):  # type: ignore[no-untyped-def]  # fmt: skip
+def _tile(
+    typingctx, rows, columns, K, start, C, c, c_row, A, a, a_row, a_col, B, b, b_row, bias, o
+):
     """C[i, j] = start + sum over k of A[i, k] B[k, j], for i < rows and j < columns.
 
     One copy of the code for each number of rows and of vectors, so that every size up to the full
@@ -278,7 +280,7 @@ def _tile(typingctx, rows, columns, K, start, C, c, c_row, A, a, a_row, a_col, B
     i = types.intp
     signature = types.void(i, i, i, i, C, i, i, A, i, i, i, B, i, i, bias, i)
 
-    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, signature, args):
         rows, columns, K, start, vC, c, c_row, vA, a, a_row, a_col, vB, b, b_row, vbias, o = args
         v = _Vectors(context, builder, C)
         index = K.type
@@ -314,7 +316,7 @@ def _tile(typingctx, rows, columns, K, start, C, c, c_row, A, a, a_row, a_col, B
     return signature, codegen
 
 
-def _python_tile(rows, columns, K, start, C, c, c_row, A, a, a_row, a_col, B, b, b_row, bias, o):  # type: ignore[no-untyped-def]  # fmt: skip
+def _python_tile(rows, columns, K, start, C, c, c_row, A, a, a_row, a_col, B, b, b_row, bias, o):
     for i in range(rows):
         line = slice(c + i * c_row, c + i * c_row + columns)
         if start == ACCUMULATE:
@@ -327,10 +329,10 @@ def _python_tile(rows, columns, K, start, C, c, c_row, A, a, a_row, a_col, B, b,
 
 
 @intrinsic
-def _vector_sum(typingctx, X):  # type: ignore[no-untyped-def]
+def _vector_sum(typingctx, X):
     """The sum of a flat array, in its own type and in an order that depends on LANES alone."""
 
-    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, signature, args):
         v = _Vectors(context, builder, X)
         array = context.make_array(X)(context, builder, args[0])
         index = array.nitems.type
@@ -368,11 +370,11 @@ def _python_vector_sum(x: Any) -> Any:
 
 
 @intrinsic
-def _transpose_tile(typingctx, T, t, t_row, S, s, s_row, rows, columns):  # type: ignore[no-untyped-def]
+def _transpose_tile(typingctx, T, t, t_row, S, s, s_row, rows, columns):
     integer = types.intp
     signature = types.void(T, integer, integer, S, integer, integer, integer, integer)
 
-    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, signature, args):
         vT, t, t_row, vS, s, s_row, rows, columns = args
         v = _Vectors(context, builder, T)
         index = rows.type
@@ -410,7 +412,7 @@ def _transpose_tile(typingctx, T, t, t_row, S, s, s_row, rows, columns):  # type
     return signature, codegen
 
 
-def _python_transpose_tile(T, t, t_row, S, s, s_row, rows, columns):  # type: ignore[no-untyped-def]
+def _python_transpose_tile(T, t, t_row, S, s, s_row, rows, columns):
     for i in range(rows):
         for j in range(columns):
             T[t + j * t_row + i] = S[s + i * s_row + j]
