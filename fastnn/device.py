@@ -165,8 +165,8 @@ def use_device(device: str) -> Iterator[str]:
     >>> name, A
     ('numpy', array([0.5]))
     """
-    chosen = choose(device, None, None, missing_devices())
-    token = _context.set(parse(device, "use_device"))
+    chosen = choose(None, parse(device, "use_device"), None, missing_devices())
+    token = _context.set(device)
     try:
         yield chosen
     finally:

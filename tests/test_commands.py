@@ -47,7 +47,7 @@ def test_help_explains_every_command():
 @pytest.mark.parametrize(
     ("arguments", "environment", "sentence"),
     [
-        (["--device", "cuda"], {}, "device 'cuda', which is not available"),
+        (["--device", "cuda"], {}, "use_device asks for 'cuda', which is not available"),
         (["check"], {"FASTNN_DEVICE": "cuda"}, "FASTNN_DEVICE asks for 'cuda'"),
         (["--device", "gpu"], {}, "unknown device 'gpu'; known are auto, cpu, cuda, cuda:N, numpy"),
         (["train"], {}, "invalid choice: 'train'"),
@@ -57,7 +57,7 @@ def test_help_explains_every_command():
 def test_a_wrong_call_ends_with_2(arguments, environment, sentence):
     done = run(*arguments, **environment)
     assert done.returncode == 2
-    assert sentence in done.stderr.replace("use_device asks for ", "device ")
+    assert sentence in done.stderr
 
 
 def test_demo_trains_prints_and_draws(tmp_path, capsys):

@@ -212,10 +212,16 @@ def test_use_device_nests_and_restores():
 
 
 def test_use_device_restores_after_an_exception():
-    with pytest.raises(ZeroDivisionError), fastnn.use_device("numpy"):
-        assert selected() == "numpy"
-        raise ZeroDivisionError
-    assert selected() == "cpu"
+    within = []
+
+    def fail():
+        with fastnn.use_device("numpy"):
+            within.append(selected())
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert [*within, selected()] == ["numpy", "cpu"]
     with fastnn.use_device("numpy"):
         with pytest.raises(ValueError, match="unknown device 'gpu'"), fastnn.use_device("gpu"):
             pytest.fail("entered")
@@ -423,7 +429,7 @@ def test_every_kernel_stands_on_every_floor():
     names = (set(backends) - {"trainer"}) | {"train"}
     for name in names:
         assert callable(getattr(reference, name, None)), f"reference.{name}"
-        assert hasattr(cpu.get(name), "py_func"), f"kernels/cpu has no compiled {name}"
+        assert callable(cpu.get(name)), f"kernels/cpu has no {name}"
     # And each function of the public face is one of them.
     assert set(F.__all__) - {"sigmoid", "tanh", "relu", "leaky_relu", "softmax"} <= names
 
