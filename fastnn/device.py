@@ -47,7 +47,7 @@ def parse(asked: object, source: str) -> str:
     """Return the name if it names a device; ``source`` says who asked."""
     if not isinstance(asked, str):
         raise TypeError(f"{source} must be a name, got {type(asked).__name__}")
-    if asked in ("auto", "cpu", "cuda", "numpy") or re.fullmatch(r"cuda:\d+", asked):
+    if asked in ("auto", "cpu", "cuda", "numpy") or re.fullmatch(r"cuda:[0-9]+", asked):
         return asked
     raise ValueError(f"{source} names the unknown device {asked!r}; known are {', '.join(KNOWN)}")
 
@@ -128,7 +128,12 @@ def selected(device: str | None = None) -> str:
 
 def backend(device: str | None = None) -> Any:
     """Return the module that computes on the device; it is loaded when first asked for."""
-    return import_module(f"fastnn.backends.{selected(device).partition(':')[0]}")
+    return _module(selected(device).partition(":")[0])
+
+
+@cache
+def _module(family: str) -> Any:
+    return import_module(f"fastnn.backends.{family}")
 
 
 @contextmanager

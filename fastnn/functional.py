@@ -2,8 +2,8 @@
 
 One example a column: ``(n, m)``. Data whose examples are rows is passed as ``X.T``, and is not
 copied; any other stride is copied once. Arrays are float32 or float64, all of one type;
-integers and booleans are converted. ``out`` may be any array of the right shape and type, an
-input included. ``device`` is ``"cpu"``, ``"numpy"``, ``"auto"`` ... and beats
+integers, booleans and Python's lists are converted. ``out`` may be any array of the right shape
+and type, an input included. ``device`` is ``"cpu"``, ``"numpy"``, ``"auto"`` ... and beats
 :func:`fastnn.use_device`, which beats ``FASTNN_DEVICE``.
 
 Formulas: A. Ng's course notes, *Neural Networks Basics* and *Shallow neural networks*, unless
@@ -586,9 +586,11 @@ def cost(A: ArrayLike, Y: ArrayLike, loss: str, *, device: str | None = None) ->
     0.693147
     """
     check.one_of("loss", loss, LOSSES)
-    (A,) = check.arrays(A=A)
+    # Labels may be of any type: only where A has none of its own does Y decide.
+    decides = check.own_type(A, check.host_array("A", A)) is None
+    A = check.arrays(A=A, Y=Y)[0] if decides else check.arrays(A=A)[0]
     check.matrix("A", A)
-    Y = check.targets(Y, A.shape[0], A.shape[1], loss, A.dtype)
+    Y = check.targets(Y, A.shape[0], A.shape[1], loss, A.dtype, examples="A", output="A")
     if Y.ndim == 1:
         Y = _one_hot(Y, A)
     return float(backend(device).cost(A, Y, loss))
@@ -621,7 +623,8 @@ def gradient_step(
     ValueError
         If the shapes differ, or parameters is read-only.
     TypeError
-        If parameters is not a float32 or float64 array, or gradient has another type.
+        If parameters is not a float32 or float64 array in the machine's byte order, or gradient
+        has another type.
 
     Examples
     --------
@@ -632,9 +635,11 @@ def gradient_step(
     >>> w
     array([0., 3.])
     """
-    if not isinstance(parameters, np.ndarray) or parameters.dtype.kind != "f":
+    if not isinstance(parameters, np.ndarray) or parameters.dtype not in check.FLOATS:
+        found = getattr(parameters, "dtype", type(parameters).__name__)
         raise TypeError(
-            "parameters must be a float32 or float64 NumPy array: it is changed in place"
+            "parameters is changed in place, so it must be a float32 or float64 NumPy array in"
+            f" native byte order, got {found}"
         )
     old, step = check.arrays(parameters=parameters, gradient=gradient)
     check.same_shape("gradient", step, "parameters", old.shape)

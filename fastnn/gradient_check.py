@@ -51,7 +51,8 @@ def numerical_gradient(
     array([3., 6., 9.])
     """
     (found,) = check.arrays(x=x)
-    point = found.astype(np.float64)
+    # In C order, so that the flat vectors below are views.
+    point = np.array(found, np.float64, order="C")
     if step is not None:
         step = check.number("step", step, low_open=True)
     gradient = np.empty_like(point)
@@ -121,7 +122,7 @@ def check_gradient(
     Raises
     ------
     ValueError, TypeError
-        As :meth:`Network.gradient`.
+        As :meth:`Network.gradient`; or if tolerance is not a number of at least 0.
 
     Notes
     -----
@@ -137,6 +138,9 @@ def check_gradient(
     >>> bool(fastnn.check_gradient(net, X, y))
     True
     """
+    if tolerance is None:
+        tolerance = 1e-4 if net.dtype == np.float32 else 1e-7
+    tolerance = check.number("tolerance", tolerance)
     _, gradient = net.gradient(X, Y, sample_weight, l1, l2)
     (X,) = check.arrays(dtype=net.dtype, X=X)
     targets = check.targets(Y, net.sizes[-1], X.shape[1], net.loss, net.dtype)
@@ -151,8 +155,7 @@ def check_gradient(
         return J
 
     numerical = numerical_gradient(cost, net.parameters)
-    if tolerance is None:
-        tolerance = 1e-4 if net.dtype == np.float32 else 1e-7
-    norms = float(np.linalg.norm(gradient) + np.linalg.norm(numerical))
-    error = float(np.linalg.norm(gradient - numerical)) / norms if norms > 0 else 0.0
+    # In float64: the squares of a float32 gradient may overflow. NaN stays NaN, and fails.
+    norms = float(np.linalg.norm(gradient.astype(np.float64)) + np.linalg.norm(numerical))
+    error = float(np.linalg.norm(gradient - numerical)) / norms if norms != 0 else 0.0
     return GradientCheck(error, tolerance, gradient, numerical)

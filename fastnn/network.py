@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from . import validation as check
 from .description import Description
-from .device import backend, parse
+from .device import backend, selected
 from .initializers import INITIALIZERS, initial_parameters
 from .kernels import reference
 from .kernels.codes import ACTIVATIONS, LOSSES
@@ -33,17 +33,19 @@ def _describe(
     if len(units) < 2:
         raise ValueError(f"sizes must name at least n_x and n_y, got {list(units)}")
     if loss is not None:
-        check.one_of("loss", loss, LOSSES)
+        loss = check.one_of("loss", loss, LOSSES)
     layers = len(units) - 1
     if activations is None or isinstance(activations, str):
         if loss is None:
             raise TypeError("give loss, or one activation for each layer")
         hidden = "relu" if activations is None else activations
         names = (hidden,) * (layers - 1) + (_OUTPUT_OF_LOSS.get(loss, "identity"),)
-    else:
+    elif isinstance(activations, Iterable):
         names = tuple(activations)
-    for name in names:
-        check.one_of("activation", name, ACTIVATIONS)
+    else:
+        found = type(activations).__name__
+        raise TypeError(f"activations must be a name or a sequence of names, got {found}")
+    names = tuple(check.one_of("activation", name, ACTIVATIONS) for name in names)
     if len(names) != layers:
         raise ValueError(
             f"activations names {len(names)} layers but sizes {list(units)} make {layers}"
@@ -95,6 +97,8 @@ class Network:
         If a name is unknown, or the activations do not fit the sizes or the loss.
     TypeError
         If an argument has the wrong type.
+    DeviceError
+        If the device is not there.
 
     Notes
     -----
@@ -125,7 +129,9 @@ class Network:
         self.dtype = check.float_type(dtype)
         self.seed = check.integer("seed", seed, low=0)
         check.one_of("initializer", initializer, INITIALIZERS)
-        self.device = None if device is None else parse(device, "device")
+        if device is not None:
+            selected(device)  # an unknown or missing device is an error now, not at the first call
+        self.device = device
         self._parameters = initial_parameters(self._description, initializer, self.seed, self.dtype)
 
     def __repr__(self) -> str:

@@ -25,6 +25,7 @@ class Optimizer(ABC):
         for field in fields(self):  # type: ignore[arg-type]
             value = getattr(self, field.name)
             if field.name == "nesterov":
+                check.boolean("nesterov", value)
                 continue
             below_one = field.name in ("momentum", "decay", "beta1", "beta2")
             check.number(field.name, value, high=1.0 if below_one else float("inf"))
@@ -72,12 +73,12 @@ class SGD(Optimizer):
     momentum : float
         In [0, 1).
     nesterov : bool
-        Whether to look ahead along the momentum.
+        Whether to look ahead along the momentum, which must then be above 0.
 
     Raises
     ------
     ValueError
-        If a number is out of its range.
+        If a number is out of its range, or nesterov has no momentum to look along.
 
     Notes
     -----
@@ -93,6 +94,11 @@ class SGD(Optimizer):
     learning_rate: float
     momentum: float = 0.0
     nesterov: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.nesterov and self.momentum == 0:
+            raise ValueError(f"nesterov needs momentum above 0, got momentum={self.momentum}")
 
     def rule(self, l1: float, l2: float) -> Rule:
         """Return the numbers as the kernels take them, with the penalties on the weights."""

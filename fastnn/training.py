@@ -133,6 +133,9 @@ def fit(
         optimizer = SGD(0.1)
     if not isinstance(optimizer, Optimizer):
         raise TypeError(f"optimizer must be SGD, RMSprop, Adam or AdamW, got {optimizer!r}")
+    shuffle = check.boolean("shuffle", shuffle)
+    if not callable(progress):
+        progress = check.boolean("progress", progress, "True, False or a callable")
     rule = optimizer.rule(check.number("l1", l1), check.number("l2", l2))
     if threads is not None:
         check.integer("threads", threads)

@@ -23,7 +23,14 @@ def one_of(name: str, value: object, known: Iterable[str]) -> str:
         raise TypeError(f"{name} must be a name, got {type(value).__name__}")
     if value not in known:
         raise ValueError(f"unknown {name} {value!r}; known are {', '.join(known)}")
-    return value
+    return str(value)  # NumPy's strings are a kind of their own
+
+
+def boolean(name: str, value: object, expected: str = "True or False") -> bool:
+    """Return True or False; no other value stands for one of them."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be {expected}, got {type(value).__name__}")
+    return bool(value)
 
 
 def number(
@@ -40,7 +47,10 @@ def number(
         value, int | float | np.integer | np.floating
     ):
         raise TypeError(f"{name} must be a number, got {type(value).__name__}")
-    x = float(value)
+    try:
+        x = float(value)
+    except OverflowError:  # an integer beyond all floats
+        x = np.inf if value > 0 else -np.inf
     above = x > low if low_open else x >= low
     below = x < high if high_open else x <= high
     if not (above and below):
@@ -61,10 +71,11 @@ def integer(name: str, value: object, *, low: int = 1) -> int:
 def float_type(dtype: DTypeLike) -> np.dtype[Any]:
     """Return float32 or float64."""
     try:
-        found = np.dtype(dtype)
-    except TypeError:
+        found = None if dtype is None else np.dtype(dtype)
+    except (TypeError, ValueError):
         found = None
-    if found not in FLOATS or dtype is None:
+    # NumPy reads None as float64, even in a comparison.
+    if found is None or found not in FLOATS:
         raise TypeError(f"dtype must be float32 or float64, got {dtype!r}")
     return found
 
@@ -88,23 +99,55 @@ def host_array(name: str, value: object) -> Array:
     return array
 
 
-def arrays(dtype: Any = None, **values: object) -> list[Array]:
-    """Return arrays of one float type: ``dtype``, or the one they share.
+def own_type(value: object, array: Array) -> np.dtype[Any] | None:
+    """Return the float type that a value, read as ``array``, brings into a call.
 
-    Integers and booleans are converted to it; two float types in one call are an error.
+    None if it takes that of the others: so do integers and booleans, and Python's floats and
+    lists of them, which are float64 only because NumPy reads them so.
     """
+    if array.dtype.kind != "f":
+        return None
+    of_python = isinstance(value, list | tuple) or type(value) is float
+    return None if of_python and array.dtype == np.float64 else array.dtype
+
+
+def _arrays_of_one_type(dtype: Any, values: dict[str, Any]) -> list[Array] | None:
+    """Return the values if nothing need be said of them: the common case, in a microsecond."""
+    common = dtype
+    for value in values.values():
+        if type(value) is not np.ndarray or value.size == 0:
+            return None
+        if common is None:
+            common = value.dtype
+        if value.dtype is not common:
+            return None
+    return list(values.values()) if common is FLOATS[0] or common is FLOATS[1] else None
+
+
+def arrays(dtype: Any = None, **values: object) -> list[Array]:
+    """Return arrays of one float type: the network's, ``dtype``, or the one they share.
+
+    Integers, booleans and Python's lists are converted to it, to float64 where nothing else
+    decides; two float types in one call are an error.
+    """
+    if (plain := _arrays_of_one_type(dtype, values)) is not None:
+        return plain
     found = {name: host_array(name, value) for name, value in values.items()}
-    floats = {name: array for name, array in found.items() if array.dtype.kind == "f"}
+    types = {
+        name: own
+        for name, value in values.items()
+        if (own := own_type(value, found[name])) is not None
+    }
     if dtype is not None:
         target = np.dtype(dtype)
-        for name, array in floats.items():
-            if array.dtype != target:
-                raise TypeError(f"{name} has type {array.dtype}, but the parameters are {target}")
-    elif floats:
-        first, target = next((name, array.dtype) for name, array in floats.items())
-        for name, array in floats.items():
-            if array.dtype != target:
-                raise TypeError(f"{first} has type {target}, but {name} has type {array.dtype}")
+        for name, own in types.items():
+            if own != target:
+                raise TypeError(f"{name} has type {own}, but the network's parameters are {target}")
+    elif types:
+        first, target = next(iter(types.items()))
+        for name, own in types.items():
+            if own != target:
+                raise TypeError(f"{first} has type {target}, but {name} has type {own}")
     else:
         target = np.dtype(np.float64)
     for name, array in found.items():
@@ -132,6 +175,8 @@ def output(out: object, shape: tuple[int, ...], dtype: np.dtype[Any], order: str
         return np.empty(shape, dtype, order="F" if order == "F" else "C")
     if not isinstance(out, np.ndarray):
         raise TypeError(f"out must be a NumPy array, got {type(out).__name__}")
+    if isinstance(out, np.ma.MaskedArray):
+        raise TypeError("out is a masked array; expected an array without a mask")
     if out.dtype != dtype:
         raise TypeError(f"out has type {out.dtype}, but the result has type {dtype}")
     if out.shape != shape:
@@ -141,11 +186,21 @@ def output(out: object, shape: tuple[int, ...], dtype: np.dtype[Any], order: str
     return out
 
 
-def targets(Y: object, n_y: int, m: int, loss: str, dtype: np.dtype[Any]) -> Array:
+def targets(
+    Y: object,
+    n_y: int,
+    m: int,
+    loss: str,
+    dtype: np.dtype[Any],
+    *,
+    examples: str = "X",
+    output: str = "the network's output",
+) -> Array:
     """Return Y as (n_y, m) in ``dtype``, or a vector of m integer labels.
 
     Labels are taken for cross-entropy, and zeros and ones for one output of binary
-    cross-entropy; a vector of m values for one output of squared error.
+    cross-entropy; a vector of m values for one output of squared error. ``examples`` and
+    ``output`` are what the caller calls the arrays that Y is held against.
     """
     found = host_array("Y", Y)
     if found.size == 0:
@@ -154,20 +209,21 @@ def targets(Y: object, n_y: int, m: int, loss: str, dtype: np.dtype[Any]) -> Arr
         raise ValueError(f"Y holds NaN: {int(np.isnan(found).sum())} of its {found.size} values")
     if found.ndim == 1 and loss == "cross_entropy":
         if found.shape != (m,):
-            raise ValueError(f"Y has {found.size} labels, but X has {m} examples")
-        labels = found.astype(np.int64)
-        if not np.array_equal(labels, found):
+            raise ValueError(f"Y has {found.size} labels, but {examples} has {m} examples")
+        if found.dtype.kind == "f" and (found != np.trunc(found)).any():
             raise ValueError("Y is a vector, so it must hold integer labels")
-        if labels.min() < 0 or labels.max() >= n_y:
-            wrong = labels[(labels < 0) | (labels >= n_y)][0]
+        # Before they are converted: infinity is no integer.
+        if found.min() < 0 or found.max() >= n_y:
+            wrong = found[(found < 0) | (found >= n_y)][0]
             raise ValueError(f"Y holds the label {wrong}; expected 0 to {n_y - 1}")
-        return labels
+        return found.astype(np.int64)
     if found.ndim == 1 and n_y == 1:
         found = found.reshape(1, -1)
     if found.shape != (n_y, m):
-        raise ValueError(f"Y has shape {found.shape}, but the network's output has {(n_y, m)}")
-    if found.dtype.kind == "f" and found.dtype != dtype:
-        raise TypeError(f"Y has type {found.dtype}, but the parameters are {dtype}")
+        raise ValueError(f"Y has shape {found.shape}, but {output} has shape {(n_y, m)}")
+    own = own_type(Y, found)
+    if own is not None and own != dtype:
+        raise TypeError(f"Y has type {own}, but {output} has type {dtype}")
     if loss != "squared_error" and (found.min() < 0 or found.max() > 1):
         raise ValueError(
             f"Y must lie in [0, 1] for {loss}; it goes from {found.min()} to {found.max()}"
@@ -187,5 +243,6 @@ def weights(sample_weight: object, m: int, dtype: np.dtype[Any]) -> Array | None
         raise ValueError("sample_weight must hold finite values of at least 0")
     if not wide.any():
         raise ValueError("sample_weight is zero for every example")
+    wide /= wide.max()  # so that their sum is finite
     scaled: Array = (wide / wide.mean()).astype(dtype)
     return scaled

@@ -29,7 +29,7 @@ def _normal_cdf(Z: Array) -> Array:
     # at a time. What x has beyond float64, in a wider type, enters by the first-order term.
     X = -Z / np.sqrt(Z.dtype.type(2))
     near = X.astype(np.float64)
-    P = np.frompyfunc(lambda x: math.erfc(x) / 2, 1, 1)(near).astype(Z.dtype)
+    P = np.asarray(np.frompyfunc(lambda x: math.erfc(x) / 2, 1, 1)(near), Z.dtype)
     if Z.dtype.itemsize <= 8:
         return P
     with np.errstate(invalid="ignore"):
@@ -141,11 +141,16 @@ def output_gradient(A: Array, Y: Array, *, dtype: Any = np.float64) -> Array:
     return np.asarray(A, dtype) - np.asarray(Y, dtype)
 
 
+def input_gradient(W: Array, dZ: Array, *, dtype: Any = np.float64) -> Array:
+    """Return dA_prev = W^T dZ   # (n_in, n_out) (n_out, m) -> (n_in, m)."""
+    return np.asarray(W, dtype).T @ np.asarray(dZ, dtype)
+
+
 def hidden_gradient(
     W_next: Array, dZ_next: Array, Z: Array, activation: str, *, dtype: Any = np.float64
 ) -> Array:
     """Return dZ = (W_next^T dZ_next) * g'(Z)   # (n, n_next) (n_next, m) -> (n, m)."""
-    dA = np.asarray(W_next, dtype).T @ np.asarray(dZ_next, dtype)
+    dA = input_gradient(W_next, dZ_next, dtype=dtype)
     return activation_backward(dA, Z, activation, dtype=dtype)
 
 
@@ -164,7 +169,7 @@ def linear_backward(
     dZ: Array, A_prev: Array, W: Array, *, dtype: Any = np.float64
 ) -> tuple[Array, Array, Array]:
     """Return dA_prev = W^T dZ, dW and db."""
-    dA_prev = np.asarray(W, dtype).T @ np.asarray(dZ, dtype)
+    dA_prev = input_gradient(W, dZ, dtype=dtype)
     return dA_prev, weight_gradient(dZ, A_prev, dtype=dtype), bias_gradient(dZ, dtype=dtype)
 
 

@@ -39,12 +39,40 @@ def _aligned(size: int, dtype: np.dtype[Any]) -> Array:
 
 def _panel(dtype: np.dtype[Any]) -> Array:
     """Return this thread's panel for the matrix product; it is made once."""
-    name = f"panel_{dtype.name}"
-    panel: Array | None = getattr(_local, name, None)
-    if panel is None:
-        panel = _aligned(PANEL_BYTES // dtype.itemsize, dtype)
-        setattr(_local, name, panel)
+    try:
+        panel: Array = _local.panels[dtype.itemsize]
+    except AttributeError:
+        sizes = {4: np.dtype(np.float32), 8: np.dtype(np.float64)}
+        _local.panels = {n: _aligned(PANEL_BYTES // n, sizes[n]) for n in sizes}
+        panel = _local.panels[dtype.itemsize]
     return panel
+
+
+class _Memory:
+    """The memory of an array, offered as writable."""
+
+    def __init__(self, A: Array) -> None:
+        self.owner = A
+        interface = A.__array_interface__
+        self.__array_interface__ = {**interface, "data": (interface["data"][0], False)}
+
+
+def _plain(A: Array) -> Array:
+    """Return A as an array that the compiled signatures know: aligned, and not read-only.
+
+    Numba would compile each kernel again for read-only and for unaligned arrays. No kernel writes
+    to an input, so a read-only one is passed as a view that does not say so.
+    """
+    if A.flags.behaved:
+        return A
+    if not A.flags.aligned:
+        return A.copy(order="K")
+    return np.asarray(_Memory(A))
+
+
+def _row_major(A: Array) -> Array:
+    """Return A in C order, plain."""
+    return np.ascontiguousarray(_plain(A))
 
 
 def _stored(A: Array) -> tuple[Array, bool]:
@@ -52,6 +80,7 @@ def _stored(A: Array) -> tuple[Array, bool]:
 
     Any other layout is copied.
     """
+    A = _plain(A)
     if A.flags.c_contiguous:
         return A, False
     if A.flags.f_contiguous:
@@ -65,7 +94,7 @@ def _into(out: Array, inputs: tuple[Array, ...], rows: bool, run: Callable[[Arra
     ``run`` is given the array in C order: the transpose of the result where ``rows``.
     """
     target = out.T if rows else out
-    if target.flags.c_contiguous and not any(np.may_share_memory(out, A) for A in inputs):
+    if target.flags.carray and not any(np.may_share_memory(out, A) for A in inputs):
         run(target)
     else:
         copy = np.empty(target.shape, out.dtype)
@@ -73,10 +102,18 @@ def _into(out: Array, inputs: tuple[Array, ...], rows: bool, run: Callable[[Arra
         target[...] = copy
 
 
+def _work(n: int, k: int, m: int) -> float:
+    """Return the operations of a product (n, k) (k, m), and what its traffic is worth in them."""
+    return 2.0 * n * k * m + 16.0 * (n + k) * m
+
+
 def _by_examples(part: Callable[[Array, int, int], None], out: Array, weights: int) -> None:
     """Let threads fill ``out``, (n, m), by ranges of its columns; ``weights`` is the size of W."""
-    m = out.shape[1]
-    pieces = ranges(m, 2.0 * weights * m, _TILE_COLUMNS)
+    n, m = out.shape
+    pieces = ranges(m, _work(n, weights // n, m), _TILE_COLUMNS)
+    if len(pieces) == 1:
+        part(out, 0, m)
+        return
     share([partial(part, out, begin, end) for begin, end in pieces])
 
 
@@ -91,13 +128,13 @@ def _elementwise(out: Array, inputs: tuple[Array, ...], run: Callable[..., None]
             return
         out = out.reshape(1, -1)
     first, rows = _stored(inputs[0])
-    rest = [np.ascontiguousarray(A.T if rows else A) for A in inputs[1:]]
+    rest = [_row_major(A.T if rows else A) for A in inputs[1:]]
     _into(out, inputs, rows, lambda target: run(target, first, *rest, rows))
 
 
 def linear_forward(Z: Array, A_prev: Array, W: Array, b: Array) -> None:
     stored, rows = _stored(A_prev)
-    w, bias = np.ascontiguousarray(W), b.ravel()
+    w, bias = _row_major(W), _row_major(b).reshape(-1)
 
     def part(out: Array, begin: int, end: int) -> None:
         linear.linear_forward(out, stored, rows, w, bias, begin, end, _panel(out.dtype))
@@ -112,7 +149,7 @@ def activation_forward(A: Array, Z: Array, activation: str) -> None:
 
 def layer_forward(A: Array, Z: Array, A_prev: Array, W: Array, b: Array, activation: str) -> None:
     stored, rows = _stored(A_prev)
-    w, bias, code = np.ascontiguousarray(W), b.ravel(), ACTIVATIONS.index(activation)
+    w, bias, code = _row_major(W), _row_major(b).reshape(-1), ACTIVATIONS.index(activation)
 
     def part(Z: Array, begin: int, end: int) -> None:
         linear.layer_forward(A, Z, stored, rows, w, bias, code, begin, end, _panel(Z.dtype))
@@ -140,7 +177,7 @@ def output_gradient(dZ: Array, A: Array, Y: Array) -> None:
 
 def hidden_gradient(dZ: Array, W_next: Array, dZ_next: Array, Z: Array, activation: str) -> None:
     stored, rows = _stored(dZ_next)
-    w, z = np.ascontiguousarray(W_next), np.ascontiguousarray(Z)
+    w, z = _row_major(W_next), _row_major(Z)
     code = ACTIVATIONS.index(activation)
 
     def part(out: Array, begin: int, end: int) -> None:
@@ -160,13 +197,13 @@ def weight_gradient(dW: Array, dZ: Array, A_prev: Array) -> None:
             linear.weight_gradient(out, dz, dz_rows, stored, rows, units, inputs, panel)
 
         n_out, n_in = out.shape
-        flops = 2.0 * n_out * n_in * dZ.shape[1]
+        work = _work(n_out, n_in, dZ.shape[1])
         # Inputs are shared out where there are enough: each part then packs its own lines only.
         if n_in >= n_out or n_in >= 4 * _TILE_COLUMNS:
-            pieces = ranges(n_in, flops, _TILE_COLUMNS)
+            pieces = ranges(n_in, work, _TILE_COLUMNS if n_in > _TILE_COLUMNS else 16)
             share([partial(part, (0, n_out), piece) for piece in pieces])
         else:
-            pieces = ranges(n_out, flops, TILE_ROWS)
+            pieces = ranges(n_out, work, TILE_ROWS)
             share([partial(part, piece, (0, n_in)) for piece in pieces])
 
     _into(dW, (dZ, A_prev), False, run)
@@ -181,7 +218,7 @@ def linear_backward(
     dA_prev: Array, dW: Array, db: Array, dZ: Array, A_prev: Array, W: Array
 ) -> None:
     dz, rows = _stored(dZ)
-    w = np.ascontiguousarray(W)
+    w = _row_major(W)
 
     def part(out: Array, begin: int, end: int) -> None:
         linear.input_gradient(out, w, dz, rows, begin, end, _panel(out.dtype))
@@ -193,7 +230,7 @@ def linear_backward(
 
 def cost(A: Array, Y: Array, loss: str) -> float:
     a, rows = _stored(A)
-    total = losses.cost(a, np.ascontiguousarray(Y.T if rows else Y), LOSSES.index(loss))
+    total = losses.cost(a, _row_major(Y.T if rows else Y), LOSSES.index(loss))
     return float(total / A.shape[1])
 
 
@@ -202,7 +239,7 @@ def gradient_step(parameters: Array, gradient: Array, learning_rate: float) -> N
         parameters,
         (gradient,),
         False,
-        lambda out: _step(out, parameters, np.ascontiguousarray(gradient), learning_rate),
+        lambda out: _step(out, parameters, _row_major(gradient), learning_rate),
     )
 
 
@@ -235,8 +272,8 @@ def _examples(X: Array, Y: Array | None, sample_weight: Array | None) -> Example
     none = np.empty(0, X.dtype)
     labels = Y if Y is not None and Y.ndim == 1 else np.empty(0, np.int64)
     targets = _flat(Y) if Y is not None and Y.ndim == 2 else (none, 0, 0)
-    weights = none if sample_weight is None else np.ascontiguousarray(sample_weight)
-    return Examples(X.shape[1], *_flat(X), *targets, np.ascontiguousarray(labels), weights)
+    weights = none if sample_weight is None else _row_major(sample_weight)
+    return Examples(X.shape[1], *_flat(X), *targets, _row_major(labels), weights)
 
 
 def _workspace(
@@ -274,7 +311,7 @@ def network_forward(out: Array, parameters: Array, network: Description, X: Arra
         (X, parameters),
         False,
         lambda target: training.network_forward(
-            target, False, parameters, _architecture(network), examples, work
+            target, False, _plain(parameters), _architecture(network), examples, work
         ),
     )
 
@@ -293,7 +330,8 @@ def network_gradient(
     work = _workspace(network, X.dtype, X.shape[1], training=True, gathered=False)
     rule = Rule(0, 0.0, 0.0, False, 0.0, 0.0, 0.0, 0.0, l1, l2)
     order = np.empty(0, np.int64)
-    J = training.network_gradient(parameters, _architecture(network), examples, order, rule, work)
+    told = _plain(parameters), _architecture(network), examples, order, rule, work
+    J = training.network_gradient(*told)
     gradient[...] = work.gradient
     return float(J)
 

@@ -17,16 +17,28 @@ from __future__ import annotations
 from .compiler import helper
 from .vectors import (
     ACCUMULATE,
+    BIAS,
     TILE_ROWS,
     TILE_VECTORS,
     VECTOR_BYTES,
     never_inline,
     tile,
     transpose_tile,
+    vector_dot,
 )
 
 # Lines of B in one panel: 256 lines of 256 bytes are 64 KiB, well inside the L2 cache.
 K_BLOCK = 256
+
+# From so many rows of C on, B is copied into aligned panels even where its lines are contiguous:
+# lines that cross the cache's would be read once for each tile.
+PACK_ROWS = 4 * TILE_ROWS
+
+# How the product of a few rows goes through B: so many lines at a time, for so many tiles.
+STREAM_LINES, STREAM_TILES = 8, 16
+
+# So few rows, so long, are multiplied value by value: B need not be transposed to be used once.
+DOT_ROWS, DOT_LENGTH = 2, 128
 
 # Values that a panel takes, for the element size that needs most.
 PANEL_BYTES = K_BLOCK * TILE_VECTORS * VECTOR_BYTES
@@ -55,11 +67,54 @@ def pack(panel, B, b, b_row, b_col, k, n):
 
 
 @helper
+def stream(C, c, c_row, A, a, a_row, a_col, B, b, b_row, M, N, K, start, bias, o):
+    """The product for a few rows of C: B is read once, so it is the memory that counts.
+
+    A few lines of B at a time, each a long way: streams that the processor can foresee. The lines
+    of C that they add to stay in the cache.
+    """
+    width = TILE_VECTORS * (VECTOR_BYTES // B.itemsize)
+    for far in range(0, N, STREAM_TILES * width):
+        end = min(far + STREAM_TILES * width, N)
+        for k in range(0, K, STREAM_LINES):
+            depth = min(STREAM_LINES, K - k)
+            begin = start if k == 0 else ACCUMULATE
+            for j in range(far, end, width):
+                tile(
+                    M, min(width, end - j), depth, begin,
+                    C, c + j, c_row,
+                    A, a + k * a_col, a_row, a_col,
+                    B, b + k * b_row + j, b_row,
+                    bias, o,
+                )  # fmt: skip
+
+
+@helper
+def dots(C, c, c_row, A, a, a_row, B, b, b_col, M, N, K, start, bias, o):
+    """The product for a few long rows of A, where B's columns are contiguous as well."""
+    for j in range(N):
+        column = B[b + j * b_col : b + j * b_col + K]
+        for i in range(M):
+            total = vector_dot(A[a + i * a_row : a + i * a_row + K], column)
+            if start == ACCUMULATE:
+                total += C[c + i * c_row + j]
+            elif start == BIAS:
+                total += bias[o + i]
+            C[c + i * c_row + j] = total
+
+
+@helper
 def product(C, c, c_row, A, a, a_row, a_col, B, b, b_row, b_col, M, N, K, start, bias, o, panel):
     """C (M, N) = start + A (M, K) @ B (K, N); ``o`` is the place of the first row's bias."""
     never_inline()
     width = TILE_VECTORS * (VECTOR_BYTES // B.itemsize)
-    packed = b_col != 1
+    if b_row == 1 and a_col == 1 and M <= DOT_ROWS and K >= DOT_LENGTH:
+        dots(C, c, c_row, A, a, a_row, B, b, b_col, M, N, K, start, bias, o)
+        return
+    if b_col == 1 and M <= TILE_ROWS:
+        stream(C, c, c_row, A, a, a_row, a_col, B, b, b_row, M, N, K, start, bias, o)
+        return
+    packed = b_col != 1 or M >= PACK_ROWS
     for j in range(0, N, width):
         columns = min(width, N - j)
         for k in range(0, K, K_BLOCK):

@@ -2,7 +2,7 @@
 
 ``fma``, ``bits``, ``from_bits``, ``select`` and ``polynomial`` serve the vector mathematics.
 ``never_inline`` keeps a large function from being copied into each of its callers. ``tile``,
-``transpose_tile`` and ``vector_sum`` work on explicit vectors of LANES values, so that the widest
+``transpose_tile``, ``vector_sum`` and ``vector_dot`` work on explicit vectors of LANES values, so that the widest
 registers are used whatever LLVM would have chosen.
 
 The stand-ins do the same with NumPy when ``NUMBA_DISABLE_JIT`` is set: to debug the kernels line
@@ -328,45 +328,73 @@ def _python_tile(rows, columns, K, start, C, c, c_row, A, a, a_row, a_col, B, b,
         C[line] = total
 
 
+def _emit_sum(context: Any, builder: Any, X: Any, x: Any, factor: Any = None) -> Any:
+    """Emit the sum of a flat array, or of its products with another of the same length.
+
+    In the arrays' own type, and in an order that depends on LANES alone.
+    """
+    v = _Vectors(context, builder, X)
+    array = context.make_array(X)(context, builder, x)
+    other = None if factor is None else context.make_array(X)(context, builder, factor)
+    index = array.nitems.type
+    zeros = ir.Constant(v.type, [0.0] * v.lanes)
+    # Four sums side by side, since each addition waits for the one before it.
+    sums = [cgutils.alloca_once_value(builder, zeros) for _ in range(4)]
+
+    def add(total: Any, place: Any, mask: Any = None) -> None:
+        value = v.load(v.pointer(array.data, place), mask)
+        if other is None:
+            result = builder.fadd(builder.load(total), value)
+        else:
+            result = v.fma(value, v.load(v.pointer(other.data, place), mask), builder.load(total))
+        builder.store(result, total)
+
+    step = ir.Constant(index, 4 * v.lanes)
+    whole = builder.mul(builder.sdiv(array.nitems, step), step)
+    with cgutils.for_range_slice(builder, ir.Constant(index, 0), whole, step) as (i, _):
+        for n, total in enumerate(sums):
+            add(total, builder.add(i, ir.Constant(index, n * v.lanes)))
+    lanes = ir.Constant(index, v.lanes)
+    with cgutils.for_range_slice(builder, whole, array.nitems, lanes) as (i, _):
+        add(sums[0], i, v.first(builder.sub(array.nitems, i)))
+    a, b, c, d = (builder.load(total) for total in sums)
+    total = builder.fadd(builder.fadd(a, b), builder.fadd(c, d))
+    width = v.lanes
+    while width > 1:
+        width //= 2
+        order = ir.VectorType(ir.IntType(32), width)
+        low = builder.shuffle_vector(total, total, ir.Constant(order, list(range(width))))
+        high = ir.Constant(order, list(range(width, 2 * width)))
+        total = builder.fadd(low, builder.shuffle_vector(total, total, high))
+    return builder.extract_element(total, ir.Constant(ir.IntType(32), 0))
+
+
 @intrinsic
 def _vector_sum(typingctx, X):
-    """The sum of a flat array, in its own type and in an order that depends on LANES alone."""
+    """The sum of a flat array."""
 
     def codegen(context, builder, signature, args):
-        v = _Vectors(context, builder, X)
-        array = context.make_array(X)(context, builder, args[0])
-        index = array.nitems.type
-        lanes = ir.Constant(index, v.lanes)
-        zeros = ir.Constant(v.type, [0.0] * v.lanes)
-        # Four sums side by side, since each addition waits for the one before it.
-        sums = [cgutils.alloca_once_value(builder, zeros) for _ in range(4)]
-        step = ir.Constant(index, 4 * v.lanes)
-        whole = builder.mul(builder.sdiv(array.nitems, step), step)
-        with cgutils.for_range_slice(builder, ir.Constant(index, 0), whole, step) as (i, _):
-            for n, total in enumerate(sums):
-                place = builder.add(i, ir.Constant(index, n * v.lanes))
-                value = v.load(v.pointer(array.data, place))
-                builder.store(builder.fadd(builder.load(total), value), total)
-        with cgutils.for_range_slice(builder, whole, array.nitems, lanes) as (i, _):
-            mask = v.first(builder.sub(array.nitems, i))
-            value = v.load(v.pointer(array.data, i), mask)
-            builder.store(builder.fadd(builder.load(sums[0]), value), sums[0])
-        a, b, c, d = (builder.load(total) for total in sums)
-        total = builder.fadd(builder.fadd(a, b), builder.fadd(c, d))
-        width = v.lanes
-        while width > 1:
-            width //= 2
-            order = ir.VectorType(ir.IntType(32), width)
-            low = builder.shuffle_vector(total, total, ir.Constant(order, list(range(width))))
-            high = ir.Constant(order, list(range(width, 2 * width)))
-            total = builder.fadd(low, builder.shuffle_vector(total, total, high))
-        return builder.extract_element(total, ir.Constant(ir.IntType(32), 0))
+        return _emit_sum(context, builder, X, args[0])
 
     return X.dtype(X), codegen
 
 
+@intrinsic
+def _vector_dot(typingctx, X, Y):
+    """The sum of the products of two flat arrays of one length."""
+
+    def codegen(context, builder, signature, args):
+        return _emit_sum(context, builder, X, *args)
+
+    return X.dtype(X, Y), codegen
+
+
 def _python_vector_sum(x: Any) -> Any:
     return x.sum()
+
+
+def _python_vector_dot(x: Any, y: Any) -> Any:
+    return (x * y).sum()
 
 
 @intrinsic
@@ -422,9 +450,9 @@ if config.DISABLE_JIT:
     fma, bits, from_bits, select = _python_fma, _python_bits, _python_from_bits, _python_select
     polynomial, never_inline = _python_polynomial, _python_never_inline
     tile, transpose_tile = _python_tile, _python_transpose_tile
-    vector_sum = _python_vector_sum
+    vector_sum, vector_dot = _python_vector_sum, _python_vector_dot
 else:
     fma, bits, from_bits, select = _fma, _bits, _from_bits, _select
     polynomial, never_inline = _polynomial, _never_inline
     tile, transpose_tile = _tile, _transpose_tile
-    vector_sum = _vector_sum
+    vector_sum, vector_dot = _vector_sum, _vector_dot
