@@ -202,7 +202,8 @@ def losses_from_logits(
     Z, Y = np.asarray(Z, dtype), np.asarray(Y, dtype)
     if (activation, loss) == ("sigmoid", "binary_cross_entropy"):
         # -log sigmoid(z) = softplus(-z) and -log(1 - sigmoid(z)) = softplus(z)
-        return (np.logaddexp(Z.dtype.type(0), Z) - Y * Z).sum(axis=0)
+        with np.errstate(invalid="ignore"):  # NaN goes through
+            return (np.logaddexp(Z.dtype.type(0), Z) - Y * Z).sum(axis=0)
     if (activation, loss) == ("softmax", "cross_entropy"):
         # -log a_i = log(sum_k exp(z_k)) - z_i
         top = Z.max(axis=0)

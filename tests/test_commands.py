@@ -99,5 +99,10 @@ def test_warmup_leaves_nothing_to_compile(tmp_path):
     files = set(Path(tmp_path).rglob("*.nbc"))
     assert f"kept in {tmp_path}" in done.stdout and len(files) >= 15
     assert run("check", "--dtype", "float32", **cache).returncode == 0
-    assert run("demo", "--quiet", "--epochs", "2", "--picture", str(tmp_path / "d.png"), **cache).returncode == 0
+    assert (
+        run(
+            "demo", "--quiet", "--epochs", "2", "--picture", str(tmp_path / "d.png"), **cache
+        ).returncode
+        == 0
+    )
     assert set(Path(tmp_path).rglob("*.nbc")) == files

@@ -176,7 +176,9 @@ def test_a_slow_compilation_says_what_it_does(tmp_path):
         F.sigmoid(np.ones((2, 3), np.float32))
     """
     shown = python(code, NUMBA_CACHE_DIR=str(tmp_path)).stderr
-    expected = f"fastnn: compiling 'activation_forward' for this processor, once (kept in {tmp_path}"
+    expected = (
+        f"fastnn: compiling 'activation_forward' for this processor, once (kept in {tmp_path}"
+    )
     assert shown.startswith(expected)
     assert python(code, NUMBA_CACHE_DIR=str(tmp_path)).stderr == ""
 

@@ -35,7 +35,9 @@ def _public():
     for name in fastnn.__all__:
         found = getattr(fastnn, name)
         if inspect.ismodule(found):
-            for inner in getattr(found, "__all__", [n for n in vars(found) if not n.startswith("_")]):
+            for inner in getattr(
+                found, "__all__", [n for n in vars(found) if not n.startswith("_")]
+            ):
                 thing = getattr(found, inner)
                 if callable(thing) and getattr(thing, "__module__", "").startswith("fastnn"):
                     yield f"{name}.{inner}", thing
@@ -45,7 +47,9 @@ def _public():
         yield f"Network.{name}", getattr(fastnn.Network, name)
 
 
-@pytest.mark.parametrize(("name", "thing"), list(_public()), ids=lambda x: x if isinstance(x, str) else "")
+@pytest.mark.parametrize(
+    ("name", "thing"), list(_public()), ids=lambda x: x if isinstance(x, str) else ""
+)
 def test_every_public_name_is_documented_and_shown(name, thing):
     text = inspect.getdoc(thing)
     assert text

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from layouts import LAYOUTS, Target, assert_unchanged, laid_out, photograph
-from tolerance import FLOOR, assert_as_reference, wider
+from tolerance import FLOOR, FLOORS, assert_as_reference, wider
 
 import fastnn.functional as F
 from fastnn.kernels import reference
@@ -142,7 +142,8 @@ class Case:
         wide = {name: array.astype(wider(dtype)) for name, array in arrays.items()}
         with np.errstate(all="ignore"):
             magnitude = self.magnitude(**wide)
-        assert_as_reference(found, self.formula(arrays), magnitude)
+        formula, g = self.formula(arrays), self.activation
+        assert_as_reference(found, formula, magnitude, activation=g)
 
 
 def cases():
@@ -376,12 +377,14 @@ def test_three_one_and_no_dimensions(dtype, device):
                 A,
                 lambda kind, Z=Z, g=g: reference.activation_forward(Z, g, dtype=kind),
                 forward_magnitude(wide, g),
+                activation=g,
             )
             D = F.activation_derivative(Z, g, out=np.full(Z.shape, np.nan, dtype), device=device)
             assert_as_reference(
                 D,
                 lambda kind, Z=Z, g=g: reference.activation_derivative(Z, g, dtype=kind),
                 derivative_magnitude(wide, g),
+                activation=g,
             )
             out = np.full((*Z.shape, 2), np.nan, dtype)[..., 0]
             assert F.activation_backward(A, Z, g, out=out, device=device) is out
@@ -491,6 +494,7 @@ def test_layer_forward(activation, dtype, shape):
                 A,
                 lambda kind, Z=Z: reference.activation_forward(Z, activation, dtype=kind),
                 forward_magnitude(Z.astype(wider(dtype)), activation),
+                activation=activation,
             )
         else:
             # Z is rounded to its type after A was computed from it.
@@ -777,7 +781,7 @@ def test_special_values(activation, dtype, device):
 
 @both_types
 @pytest.mark.parametrize("activation", ["sigmoid", "tanh", "elu", "gelu", "softplus"])
-def test_vector_functions_are_within_four_ulp(activation, dtype):
+def test_vector_functions_keep_their_promise_in_ulp(activation, dtype):
     if wider(dtype) is np.longdouble and np.finfo(np.longdouble).eps >= np.finfo(np.float64).eps:
         pytest.skip("this machine has no float type wider than float64 to compare with")
     ends = {"gelu": 12 if dtype == np.float32 else 36}
@@ -795,7 +799,8 @@ def test_vector_functions_are_within_four_ulp(activation, dtype):
     found = F.activation_forward(Z, activation, device="cpu")
     error = np.abs(found - exact) / np.spacing(np.abs(exact).astype(dtype))
     worst = int(error.argmax())
-    assert error.max() <= FLOOR, f"off by {error.max():.2f} ULP at {Z[0, worst]!r}"
+    allowed = FLOORS.get(activation, FLOOR)
+    assert error.max() <= allowed, f"off by {error.max():.2f} ULP at {Z[0, worst]!r}"
 
 
 @both_devices

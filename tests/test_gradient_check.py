@@ -275,6 +275,29 @@ def test_a_wrong_gradient_is_caught(device, dtype, monkeypatch):
     assert check_gradient(net, X, Y)
 
 
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_gradient_of_nan_fails(device):
+    net = network([2, 1], ["identity"], "squared_error", np.float64, device)
+    outcome = check_gradient(net, np.array([[1.0, np.nan], [0.0, 1.0]]), [0, 1])
+    assert np.isnan(outcome.relative_error)
+    assert not outcome
+
+
+def test_a_gradient_of_zero_passes():
+    net = network([2, 1], ["softmax"], "cross_entropy", np.float64)
+    outcome = check_gradient(net, np.ones((2, 3)), [0, 0, 0])
+    assert (outcome.relative_error, bool(outcome)) == (0.0, True)
+    assert check_gradient(net, np.ones((2, 3)), [0, 0, 0], tolerance=0)
+
+
+def test_a_wrong_gradient_beyond_the_root_of_float32_fails(monkeypatch):
+    # The squares of these values are not float32 numbers.
+    net = network([2, 1], ["identity"], "squared_error", np.float32, "numpy")
+    module = importlib.import_module("fastnn.backends.numpy")
+    monkeypatch.setattr(module, "network_gradient", lambda gradient, *_: gradient.fill(1e30))
+    assert not check_gradient(net, np.ones((2, 3), np.float32), np.ones((1, 3), np.float32))
+
+
 def test_the_tolerance_may_be_given():
     net = network([3, 4, 1], ["tanh", "sigmoid"], "binary_cross_entropy", np.float32)
     X, Y, _ = problem([3, 4, 1], "binary_cross_entropy", dtype=np.float32)

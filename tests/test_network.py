@@ -32,7 +32,11 @@ def data(n, m, dtype, seed=0):
         (dict(activations=["elu", "softmax"]), ("elu", "softmax"), "cross_entropy"),
         (dict(activations=["elu", "sigmoid"]), ("elu", "sigmoid"), "binary_cross_entropy"),
         (dict(activations=["elu", "tanh"]), ("elu", "tanh"), "squared_error"),
-        (dict(activations=["elu", "sigmoid"], loss="squared_error"), ("elu", "sigmoid"), "squared_error"),
+        (
+            dict(activations=["elu", "sigmoid"], loss="squared_error"),
+            ("elu", "sigmoid"),
+            "squared_error",
+        ),
     ],
 )
 def test_what_is_not_said_follows_from_what_is(told, activations, loss):
@@ -57,8 +61,11 @@ def test_parameters_are_one_vector_and_the_layers_its_views():
     assert held is net.parameters and not held.any()
     with pytest.raises(ValueError, match=r"parameters has shape \(25,\), but the network's has"):
         net.parameters = np.zeros(25, np.float32)
-    with pytest.raises(TypeError, match="parameters has type float64, but the parameters are float32"):
+    with pytest.raises(TypeError, match="float64, but the network's parameters are float32"):
         net.parameters = np.zeros(26)
+    # A list has no type of its own.
+    net.parameters = [0.5] * 26
+    assert held is net.parameters and (held == 0.5).all()
 
 
 @pytest.mark.parametrize("clone", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))])
@@ -79,7 +86,9 @@ def test_a_copy_is_equal_and_apart(clone):
 @pytest.mark.parametrize("m", [1, 15, 64, 65, 511, 513, 1500])
 @pytest.mark.parametrize("sizes", [[1, 1], [3, 1], [5, 7, 3], [64, 33, 17, 10], [300, 65, 4]])
 def test_forward_equals_the_reference(sizes, m, dtype):
-    net = fastnn.Network(sizes, "tanh", "cross_entropy" if sizes[-1] > 1 else "squared_error", dtype)
+    net = fastnn.Network(
+        sizes, "tanh", "cross_entropy" if sizes[-1] > 1 else "squared_error", dtype
+    )
     net.parameters[...] = data(1, net.parameters.size, dtype, 1)[0] / np.sqrt(max(sizes))
     X = data(sizes[0], m, dtype)
     exact = reference.network_forward(net.parameters, net.sizes, net.activations, X)

@@ -399,6 +399,14 @@ def test_nesterov_is_yes_or_no(value):
         SGD(0.1, momentum=0.9, nesterov=value)
 
 
+def test_nesterov_needs_momentum():
+    for momentum in (0, 0.0, -0.0, np.float32(0)):
+        with pytest.raises(ValueError, match="nesterov needs momentum above 0"):
+            SGD(0.1, momentum, nesterov=True)
+    assert SGD(0.1, 1e-9, nesterov=np.True_).rule(0, 0).nesterov
+    assert not SGD(0.1, nesterov=False).rule(0, 0).nesterov
+
+
 @pytest.mark.parametrize("wrong", [Adam, "adam", 0.1, {"learning_rate": 0.1}, lambda: None])
 def test_fit_takes_optimizers_only(wrong):
     X, Y = problem(np.float32)

@@ -19,7 +19,12 @@ from fastnn import threads
 def large(dtype=np.float32):
     random = np.random.default_rng(0)
     W, A = random.normal(size=(70, 90)).astype(dtype), random.normal(size=(90, 5000)).astype(dtype)
-    return A, W, random.normal(size=(70, 1)).astype(dtype), random.normal(size=(70, 5000)).astype(dtype)
+    return (
+        A,
+        W,
+        random.normal(size=(70, 1)).astype(dtype),
+        random.normal(size=(70, 5000)).astype(dtype),
+    )
 
 
 def everything():

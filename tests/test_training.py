@@ -23,7 +23,9 @@ def moons(m=130, dtype=np.float32):
 
 
 def network(device=None, dtype=np.float32, seed=2):
-    return fastnn.Network([2, 9, 5, 1], ["tanh", "relu", "sigmoid"], dtype=dtype, seed=seed, device=device)
+    return fastnn.Network(
+        [2, 9, 5, 1], ["tanh", "relu", "sigmoid"], dtype=dtype, seed=seed, device=device
+    )
 
 
 # ------------------------------------------------------------------ the same on both devices
@@ -98,7 +100,9 @@ def test_cost_of_an_epoch_is_the_mean_over_its_examples():
         J, gradient = other.gradient(X[:, part], y[part], l2=0.01)
         expected.append(J * size)
         other.parameters -= 0.1 * gradient
-    history = net.fit(X, y, epochs=1, batch_size=64, shuffle=False, l2=0.01, optimizer=fastnn.SGD(0.1))
+    history = net.fit(
+        X, y, epochs=1, batch_size=64, shuffle=False, l2=0.01, optimizer=fastnn.SGD(0.1)
+    )
     assert history.cost[0] == pytest.approx(sum(expected) / 100, rel=1e-12)
     np.testing.assert_allclose(net.parameters, other.parameters, rtol=1e-12)
 
@@ -150,7 +154,9 @@ def test_equal_calls_give_equal_bits(device):
     for progress in (False, lambda epoch, history: None):
         for _ in range(2):
             net = network(device)
-            history = net.fit(X, y, epochs=6, batch_size=20, optimizer=fastnn.Adam(), progress=progress)
+            history = net.fit(
+                X, y, epochs=6, batch_size=20, optimizer=fastnn.Adam(), progress=progress
+            )
             bits.add((net.parameters.tobytes(), tuple(history.cost)))
     assert len(bits) == 1
 
@@ -262,7 +268,14 @@ def test_an_interrupted_fit_keeps_the_last_whole_epoch(at, patience):
         return interrupted
 
     history = fit(
-        net, X, y, epochs=5, batch_size=10, trainer=trainer, validation=validation, patience=patience
+        net,
+        X,
+        y,
+        epochs=5,
+        batch_size=10,
+        trainer=trainer,
+        validation=validation,
+        patience=patience,
     )
     whole = at // 6
     assert history.stopped == "interrupted"
@@ -325,17 +338,29 @@ def test_progress_without_tqdm_prints_lines(capsys, monkeypatch):
         (dict(epochs=0), ValueError, "epochs must be at least 1, got 0"),
         (dict(epochs=1.5), TypeError, "epochs must be a whole number, got float"),
         (dict(batch_size=0), ValueError, "batch_size must be at least 1, got 0"),
-        (dict(optimizer="adam"), TypeError, "optimizer must be SGD, RMSprop, Adam or AdamW, got 'adam'"),
+        (
+            dict(optimizer="adam"),
+            TypeError,
+            "optimizer must be SGD, RMSprop, Adam or AdamW, got 'adam'",
+        ),
         (dict(l1=-1), ValueError, r"l1 must lie in \[0, inf\), got -1"),
         (dict(l2=float("nan")), ValueError, r"l2 must lie in \[0, inf\), got nan"),
         (dict(patience=3), ValueError, r"patience needs validation=\(X, Y\)"),
         (dict(patience=0, validation=1), ValueError, "patience must be at least 1, got 0"),
         (dict(validation=1), TypeError, r"validation must be \(X, Y\)"),
-        (dict(validation=(np.ones((3, 4), np.float32), [0] * 4)), ValueError, "validation: X has 3 rows"),
+        (
+            dict(validation=(np.ones((3, 4), np.float32), [0] * 4)),
+            ValueError,
+            "validation: X has 3 rows",
+        ),
         (dict(threads=0), ValueError, "threads must be at least 1, got 0"),
         (dict(seed=-1), ValueError, "seed must be at least 0, got -1"),
         (dict(sample_weight=np.zeros(60)), ValueError, "sample_weight is zero for every example"),
-        (dict(sample_weight=np.ones(59)), ValueError, r"sample_weight has shape \(59,\), but X has 60"),
+        (
+            dict(sample_weight=np.ones(59)),
+            ValueError,
+            r"sample_weight has shape \(59,\), but X has 60",
+        ),
         (dict(sample_weight=-np.ones(60)), ValueError, "finite values of at least 0"),
     ],
 )

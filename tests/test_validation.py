@@ -308,6 +308,13 @@ def test_bad_out(name):
     refused_by(name, {"out": np.broadcast_to(0.0, shape)}, ValueError, "out is read-only")
 
 
+@pytest.mark.parametrize("name", WITH_OUT)
+def test_out_has_no_mask(name):
+    out = np.ma.masked_array(np.zeros(WITH_OUT[name]), mask=True)
+    for device in DEVICES:
+        refused_by(name, {"out": out}, TypeError, "out is a masked array", device=device)
+
+
 def test_parameters_must_be_an_array_that_can_be_written():
     for wrong in ([1.0] * 6, 1.0, None, "w", tuple([1.0] * 6), OnGpu((6,))):
         refused_by("gradient_step", {"parameters": wrong}, TypeError, "parameters")
@@ -319,19 +326,18 @@ def test_parameters_must_be_an_array_that_can_be_written():
 
 
 @both_devices
-def test_parameters_in_the_other_byte_order_are_refused_or_updated(device):
-    w = np.ones(6, np.dtype(np.float64).newbyteorder())
-    error = None
-    try:
-        F.gradient_step(w, ones(6), 0.25, device=device)
-    except (TypeError, ValueError) as raised:
-        error = raised
-    if error is None:
-        np.testing.assert_array_equal(w, 0.75)
-    else:
-        assert type(error) is TypeError
-        assert str(error).startswith("parameters")
-        np.testing.assert_array_equal(w, 1)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_parameters_in_the_other_byte_order_are_refused(device, dtype):
+    other = np.dtype(dtype).newbyteorder()
+    refused_by(
+        "gradient_step",
+        {"parameters": np.ones(6, other), "gradient": np.ones(6, dtype)},
+        TypeError,
+        "parameters is changed in place",
+        "native byte order",
+        other,
+        device=device,
+    )
 
 
 def test_arguments_that_do_not_exist():
@@ -364,6 +370,7 @@ BAD_TARGETS = [
     ([0.0, 1, np.nan, 0, 1], "cross_entropy", ValueError, ("Y", "NaN", "1 of its 5")),
     ([0.0, 1, np.inf, 0, 1], "cross_entropy", ValueError, ("Y", "label")),
     ([0.0, 1, -np.inf, 0, 1], "cross_entropy", ValueError, ("Y", "label")),
+    ([0.0, 1, 1e300, 0, 1], "cross_entropy", ValueError, ("Y", "label 1e+300", "0 to 2")),
     ([0, 1, 2], "cross_entropy", ValueError, ("Y has 3 labels", "5 examples")),
     ([0, 1, 2, 0, 1, 1], "cross_entropy", ValueError, ("Y has 6 labels", "5 examples")),
     (["0", "1", "2", "0", "1"], "cross_entropy", TypeError, ("Y", "<U1")),
@@ -416,6 +423,17 @@ def test_cost_speaks_of_its_own_arguments():
     ):
         text = cost_refused(HALF, Y, loss, error, "Y")
         assert not re.search(r"\bX\b|\bparameters\b|\bnetwork\b", text), text
+        assert re.search(r"\bA has\b", text), text
+    # And a network has an X, and no A.
+    net = fastnn.Network([2, 3], ["softmax"], dtype=np.float64)
+    for Y, error in (
+        ([0, 1, 2], ValueError),
+        (ones(3, 4), ValueError),
+        (ones(3, 5).astype(np.float32), TypeError),
+    ):
+        text = refused(lambda Y=Y: net.cost(ones(2, 5), Y), error, "Y")
+        assert re.search(r"\bX has 5 examples\b|\bthe network's output has\b", text), text
+        assert not re.search(r"\bA\b", text), text
 
 
 # ------------------------------------------------------------------ Network: making one
@@ -437,7 +455,7 @@ BAD_NETWORKS = [
     ({"activations": ["relu", "swish"]}, ValueError, ("activation", "'swish'", *ACTIVATIONS)),
     ({"activations": ["relu", None]}, TypeError, ("activation", "NoneType")),
     ({"activations": ["relu", 3]}, TypeError, ("activation", "int")),
-    ({"activations": 5}, TypeError, ("activations", "int")),
+    ({"activations": 5}, TypeError, ("activations must be a name", "sequence of names", "int")),
     ({"activations": "swish", "loss": "squared_error"}, ValueError, ("'swish'", *ACTIVATIONS)),
     ({"activations": "relu"}, TypeError, ("loss", "activation")),
     ({"activations": None}, TypeError, ("loss", "activation")),
@@ -459,6 +477,8 @@ BAD_NETWORKS = [
     ({"dtype": None}, TypeError, ("dtype must be float32 or float64", "None")),
     ({"dtype": "nonsense"}, TypeError, ("dtype must be float32 or float64", "nonsense")),
     ({"dtype": [1]}, TypeError, ("dtype must be float32 or float64", "[1]")),
+    ({"dtype": {"names": 1}}, TypeError, ("dtype must be float32 or float64", "names")),
+    ({"dtype": ">f4"}, TypeError, ("dtype must be float32 or float64", ">f4")),
     ({"seed": -1}, ValueError, ("seed must be at least 0", "-1")),
     ({"seed": 1.5}, TypeError, ("seed must be a whole number", "float")),
     ({"seed": None}, TypeError, ("seed must be a whole number", "NoneType")),
@@ -486,6 +506,15 @@ def test_networks_that_are_right():
     assert fastnn.Network([2, 1], ["tanh"], dtype=float).parameters.dtype == np.float64
     assert fastnn.Network([2, 3, 3], "elu", "cross_entropy").activations == ("elu", "softmax")
     assert fastnn.Network(iter([2, 1]), iter(["tanh"])).sizes == (2, 1)
+
+
+def test_names_of_numpy_become_plain():
+    names = np.array(["tanh", "softmax"])
+    net = fastnn.Network([2, 3, 3], names, np.str_("cross_entropy"))
+    assert {type(name) for name in (*net.activations, net.loss)} == {str}
+    net = fastnn.Network([2, 3, 3], names[0], np.str_("cross_entropy"))
+    assert [*map(type, net.activations)] == [str, str]
+    assert "np.str_" not in repr(net)
 
 
 # ------------------------------------------------------------------ Network: its methods
@@ -645,8 +674,12 @@ BAD_FITS = [
     ({"validation": (X[:1], Y)}, ValueError, ("validation", "X has 1 rows", "2 inputs")),
     ({"validation": (X, Y[:, :2])}, ValueError, ("validation", "Y has shape (1, 2)", "(1, 4)")),
     ({"validation": (X, Y, [1])}, ValueError, ("validation", "sample_weight", "(1,)")),
-    ({"shuffle": "no"}, TypeError, ("shuffle", "str")),
-    ({"progress": "yes"}, TypeError, ("progress", "str")),
+    ({"shuffle": "no"}, TypeError, ("shuffle must be True or False", "str")),
+    ({"shuffle": None}, TypeError, ("shuffle must be True or False", "NoneType")),
+    ({"shuffle": 1}, TypeError, ("shuffle must be True or False", "int")),
+    ({"progress": "yes"}, TypeError, ("progress must be True, False or a callable", "str")),
+    ({"progress": None}, TypeError, ("progress must be True, False or a callable", "NoneType")),
+    ({"progress": 1}, TypeError, ("progress must be True, False or a callable", "int")),
 ]
 
 
@@ -728,6 +761,63 @@ def test_integers_and_booleans_become_the_type_of_the_parameters(device):
         J, gradient = net.gradient(whole, [False, True, True, False])
         same, expected = net.gradient(whole.astype(dtype), np.array([[0, 1, 1, 0]], dtype))
         assert (J, gradient.tobytes()) == (same, expected.tobytes())
+
+
+@both_devices
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_python_floats_become_the_type_of_the_parameters(device, kind):
+    weights = [0.5, 1.0, 1.5, 2.0]
+    for dtype in (np.float32, np.float64):
+        net = fastnn.Network([2, 3, 1], ["tanh", "sigmoid"], dtype=dtype, seed=3, device=device)
+        arrays = [X.astype(dtype), Y.astype(dtype), np.array(weights, dtype)]
+        plain = [kind(map(kind, X.tolist())), kind(map(kind, Y.tolist())), kind(weights)]
+        assert net.forward(plain[0]).tobytes() == net.forward(arrays[0]).tobytes()
+        (J, gradient), (same, expected) = net.gradient(*plain), net.gradient(*arrays)
+        assert (J, gradient.tobytes()) == (same, expected.tobytes())
+        # And in part: the rest are arrays.
+        assert net.cost(plain[0], *arrays[1:]) == net.cost(arrays[0], *plain[1:]) == J
+        assert fastnn.check_gradient(net, *plain)
+        net.fit(plain[0], plain[1], epochs=1, sample_weight=plain[2], validation=tuple(plain))
+        net.parameters = kind(np.arange(13.0).tolist())
+        np.testing.assert_array_equal(net.parameters, np.arange(13, dtype=dtype))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("name", "argument"), [one for one in MATRIX if one[1] != "parameters"])
+def test_python_floats_take_the_type_of_the_arrays_beside_them(name, argument, dtype):
+    right = {
+        other: value.astype(dtype) if isinstance(value, np.ndarray) else value
+        for other, value in RIGHT[name].items()
+    }
+    plain = {**copy.deepcopy(right), argument: right[argument].tolist()}
+    if len([1 for other, _ in MATRIX if other == name]) == 1:
+        right[argument] = right[argument].astype(np.float64)  # alone, they are float64
+    expected, found = (getattr(F, name)(**arguments) for arguments in (right, plain))
+    if name == "gradient_step":
+        expected, found = right["parameters"], plain["parameters"]
+    if not isinstance(found, tuple):
+        expected, found = (expected,), (found,)
+    for one, same in zip(found, expected, strict=True):
+        assert np.asarray(one).dtype == np.asarray(same).dtype
+        np.testing.assert_array_equal(one, same)
+
+
+def test_a_list_of_narrow_arrays_has_their_type():
+    rows = [np.ones(3, np.float32)] * 2
+    assert F.sigmoid(rows).dtype == np.float32
+    with pytest.raises(TypeError, match="X has type float32, but the network's parameters are"):
+        network().forward(rows)
+
+
+def test_outputs_without_a_type_take_that_of_the_targets():
+    Y = np.full((1, 2), 0.5, np.float32)
+    for A in ([[1.0, 0.0]], [[1, 0]], np.array([[1, 0]])):
+        assert F.cost(A, Y, "squared_error") == 0.125
+    # Labels are of any type.
+    A = np.full((3, 2), 0.5)
+    for Y in (np.array([0, 2]), np.array([0, 2], np.float32), [0.0, 2.0]):
+        assert F.cost(A, Y, "cross_entropy") == pytest.approx(np.log(2), rel=1e-15)
+        assert F.cost(A.tolist(), Y, "cross_entropy") == pytest.approx(np.log(2), rel=1e-6)
 
 
 @both_devices

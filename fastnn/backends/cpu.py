@@ -42,8 +42,8 @@ def _panel(dtype: np.dtype[Any]) -> Array:
     try:
         panel: Array = _local.panels[dtype.itemsize]
     except AttributeError:
-        sizes = {4: np.dtype(np.float32), 8: np.dtype(np.float64)}
-        _local.panels = {n: _aligned(PANEL_BYTES // n, sizes[n]) for n in sizes}
+        types: list[np.dtype[Any]] = [np.dtype(np.float32), np.dtype(np.float64)]
+        _local.panels = {t.itemsize: _aligned(PANEL_BYTES // t.itemsize, t) for t in types}
         panel = _local.panels[dtype.itemsize]
     return panel
 
