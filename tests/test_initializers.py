@@ -112,9 +112,9 @@ def test_seeds():
 
 
 def test_a_seed_does_not_touch_numpys_own_generator():
-    before = np.random.get_state()[1].tobytes()  # noqa: NPY002
+    before = np.random.get_state()[1].tobytes()
     fastnn.Network([4, 6, 2], ["relu", "softmax"], seed=5)
-    assert np.random.get_state()[1].tobytes() == before  # noqa: NPY002
+    assert np.random.get_state()[1].tobytes() == before
 
 
 def test_both_types_start_from_the_same_values():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,16 @@ _SMALLEST_BLOCK, _LARGEST_BLOCK = 64, 512
 
 # Columns in a tile of the matrix product, for float32.
 _TILE_COLUMNS = TILE_VECTORS * 16
+
+# Values of an array that threads share, and what one is worth in operations of a product.
+_SHARED_VALUES, _VALUE = 400_000, 100.0
+
+# What stands for targets, labels or weights that there are not.
+_NONE: dict[int, Array] = {4: np.empty(0, np.float32), 8: np.empty(0, np.float64)}
+_NO_LABELS = np.empty(0, np.int64)
+
+# Workspaces that a thread keeps for its next query or gradient.
+_WORKSPACES = 4
 
 _local = threading.local()
 
@@ -117,19 +127,34 @@ def _by_examples(part: Callable[[Array, int, int], None], out: Array, weights: i
     share([partial(part, out, begin, end) for begin, end in pieces])
 
 
-def _elementwise(out: Array, inputs: tuple[Array, ...], run: Callable[..., None]) -> None:
-    """Let ``run(out, *inputs, rows)`` fill ``out`` from inputs that share one memory order."""
+def _elementwise(
+    out: Array, inputs: tuple[Array, ...], run: Callable[..., None], whole: bool = False
+) -> None:
+    """Let ``run(out, *inputs, rows)`` fill ``out`` from inputs that share one memory order.
+
+    Unless the ``whole`` array is needed at once, threads share the values of a large one.
+    """
     if out.ndim != 2:
         inputs = tuple(A.reshape(1, -1) for A in inputs)
         if not out.flags.c_contiguous:
             copy = np.empty(out.shape, out.dtype)
-            _elementwise(copy, inputs, run)
+            _elementwise(copy, inputs, run, whole)
             out[...] = copy
             return
         out = out.reshape(1, -1)
     first, rows = _stored(inputs[0])
     rest = [_row_major(A.T if rows else A) for A in inputs[1:]]
-    _into(out, inputs, rows, lambda target: run(target, first, *rest, rows))
+    if whole or out.size < _SHARED_VALUES:
+        _into(out, inputs, rows, lambda target: run(target, first, *rest, rows))
+        return
+
+    def share_out(target: Array) -> None:
+        # Value by value: any cut of the memory will do.
+        flat = [A.reshape(-1) for A in (target, first, *rest)]
+        pieces = ranges(target.size, _VALUE * target.size, 1024)
+        share([partial(run, *(A[None, b:e] for A in flat), rows) for b, e in pieces])
+
+    _into(out, inputs, rows, share_out)
 
 
 def linear_forward(Z: Array, A_prev: Array, W: Array, b: Array) -> None:
@@ -144,7 +169,12 @@ def linear_forward(Z: Array, A_prev: Array, W: Array, b: Array) -> None:
 
 def activation_forward(A: Array, Z: Array, activation: str) -> None:
     code = ACTIVATIONS.index(activation)
-    _elementwise(A, (Z,), lambda A, Z, rows: activations.activation_forward(A, Z, code, rows))
+    _elementwise(
+        A,
+        (Z,),
+        lambda A, Z, rows: activations.activation_forward(A, Z, code, rows),
+        activation == "softmax",
+    )
 
 
 def layer_forward(A: Array, Z: Array, A_prev: Array, W: Array, b: Array, activation: str) -> None:
@@ -159,7 +189,12 @@ def layer_forward(A: Array, Z: Array, A_prev: Array, W: Array, b: Array, activat
 
 def activation_derivative(D: Array, Z: Array, activation: str) -> None:
     code = ACTIVATIONS.index(activation)
-    _elementwise(D, (Z,), lambda D, Z, rows: activations.activation_derivative(D, Z, code, rows))
+    _elementwise(
+        D,
+        (Z,),
+        lambda D, Z, rows: activations.activation_derivative(D, Z, code, rows),
+        activation == "softmax",
+    )
 
 
 def activation_backward(dZ: Array, dA: Array, Z: Array, activation: str) -> None:
@@ -168,6 +203,7 @@ def activation_backward(dZ: Array, dA: Array, Z: Array, activation: str) -> None
         dZ,
         (dA, Z),
         lambda dZ, dA, Z, rows: activations.activation_backward(dZ, dA, Z, code, rows),
+        activation == "softmax",
     )
 
 
@@ -252,6 +288,7 @@ def _step(out: Array, parameters: Array, gradient: Array, learning_rate: float) 
 # ------------------------------------------------------------------ networks
 
 
+@lru_cache(maxsize=256)
 def _architecture(network: Description) -> Architecture:
     return Architecture(
         np.array(network.sizes, np.int64),
@@ -269,21 +306,35 @@ def _flat(A: Array) -> tuple[Array, int, int]:
 
 
 def _examples(X: Array, Y: Array | None, sample_weight: Array | None) -> Examples:
-    none = np.empty(0, X.dtype)
-    labels = Y if Y is not None and Y.ndim == 1 else np.empty(0, np.int64)
-    targets = _flat(Y) if Y is not None and Y.ndim == 2 else (none, 0, 0)
+    none = _NONE[X.dtype.itemsize]
+    labels: Array = _NO_LABELS
+    targets = none, 0, 0
+    if Y is not None and Y.ndim == 1:
+        labels = _row_major(Y)
+    elif Y is not None:
+        targets = _flat(Y)
     weights = none if sample_weight is None else _row_major(sample_weight)
-    return Examples(X.shape[1], *_flat(X), *targets, _row_major(labels), weights)
+    return Examples(X.shape[1], *_flat(X), *targets, labels, weights)
+
+
+def _width(network: Description, dtype: np.dtype[Any], at_once: int) -> int:
+    """Return how many of ``at_once`` examples are in flight together."""
+    lanes = _ALIGNMENT // dtype.itemsize
+    fits = _BLOCK_BYTES // (2 * sum(network.sizes) * dtype.itemsize)
+    width = min(max(_SMALLEST_BLOCK, fits), _LARGEST_BLOCK, at_once)
+    return -(-width // lanes) * lanes  # whole vectors, so that every line is aligned
 
 
 def _workspace(
-    network: Description, dtype: np.dtype[Any], at_once: int, *, training: bool, gathered: bool
+    network: Description,
+    dtype: np.dtype[Any],
+    width: int,
+    *,
+    training: bool,
+    gathered: bool = False,
 ) -> Workspace:
-    """Return the memory for blocks of up to ``at_once`` examples."""
-    sizes, lanes = network.sizes, _ALIGNMENT // dtype.itemsize
-    fits = _BLOCK_BYTES // (2 * sum(sizes) * dtype.itemsize)
-    width = min(max(_SMALLEST_BLOCK, fits), _LARGEST_BLOCK, at_once)
-    width = -(-width // lanes) * lanes  # whole vectors, so that every line is aligned
+    """Return the memory for blocks of ``width`` examples."""
+    sizes = network.sizes
     units = sum(sizes[1:])
     lengths = {
         "X": sizes[0] * width if gathered else 0,
@@ -303,17 +354,33 @@ def _workspace(
     return Workspace(width, **arrays, panel=_panel(dtype), gradient=gradient)
 
 
+def _kept_workspace(
+    network: Description, dtype: np.dtype[Any], at_once: int, training: bool
+) -> Workspace:
+    """Return this thread's workspace for such calls: a query should not wait for memory."""
+    key = network, dtype.itemsize, _width(network, dtype, at_once), training
+    kept: dict[Any, Workspace] = _local.__dict__.setdefault("workspaces", {})
+    work = kept.get(key)
+    if work is None:
+        if len(kept) >= _WORKSPACES:
+            del kept[next(iter(kept))]
+        work = kept[key] = _workspace(network, dtype, key[2], training=training)
+    return work
+
+
 def network_forward(out: Array, parameters: Array, network: Description, X: Array) -> None:
-    examples = _examples(X, None, None)
-    work = _workspace(network, X.dtype, X.shape[1], training=False, gathered=False)
-    _into(
-        out,
-        (X, parameters),
-        False,
-        lambda target: training.network_forward(
-            target, False, _plain(parameters), _architecture(network), examples, work
-        ),
-    )
+    examples, told = _examples(X, None, None), _architecture(network)
+    plain, m = _plain(parameters), X.shape[1]
+
+    def part(target: Array, begin: int, end: int) -> None:
+        work = _kept_workspace(network, X.dtype, end - begin, False)
+        training.network_forward(target, plain, told, examples, begin, end, work)
+
+    def run(target: Array) -> None:
+        pieces = ranges(m, _work(1, plain.size, m), _LARGEST_BLOCK)
+        share([partial(part, target, begin, end) for begin, end in pieces])
+
+    _into(out, (X, parameters), False, run)
 
 
 def network_gradient(
@@ -327,10 +394,9 @@ def network_gradient(
     l2: float,
 ) -> float:
     examples = _examples(X, Y, sample_weight)
-    work = _workspace(network, X.dtype, X.shape[1], training=True, gathered=False)
+    work = _kept_workspace(network, X.dtype, X.shape[1], True)
     rule = Rule(0, 0.0, 0.0, False, 0.0, 0.0, 0.0, 0.0, l1, l2)
-    order = np.empty(0, np.int64)
-    told = _plain(parameters), _architecture(network), examples, order, rule, work
+    told = _plain(parameters), _architecture(network), examples, _NO_LABELS, rule, work
     J = training.network_gradient(*told)
     gradient[...] = work.gradient
     return float(J)
@@ -353,7 +419,8 @@ def trainer(
         # copied once, since gathering them value by value takes longer within one epoch.
         X = np.ascontiguousarray(X.T).T
     architecture, examples = _architecture(network), _examples(X, Y, sample_weight)
-    work = _workspace(network, X.dtype, batch_size, training=True, gathered=gathered)
+    width = _width(network, X.dtype, batch_size)
+    work = _workspace(network, X.dtype, width, training=True, gathered=gathered)
 
     def advance(steps: int) -> None:
         training.train(parameters, architecture, examples, batch_size, rule, progress, steps, work)

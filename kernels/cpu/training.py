@@ -238,14 +238,14 @@ def shuffle(order, random):
 
 
 @kernel
-def network_forward(out, out_rows, parameters, network, examples, work):
+def network_forward(out, parameters, network, examples, begin, end, work):
     """Out = A of the last layer, (n_y, m); X is read where it stands."""
     sizes, codes, width = network.sizes, network.activations, work.width
     A, T, last = work.A, work.T, network.sizes.size - 1
     n_y = sizes[last]
     flat = out.reshape(-1)
-    for block in range(0, examples.m, width):
-        m = min(width, examples.m - block)
+    for block in range(begin, end, width):
+        m = min(width, end - block)
         place = 0
         for l in range(1, last + 1):
             n_in, n = sizes[l - 1], sizes[l]
@@ -265,16 +265,11 @@ def network_forward(out, out_rows, parameters, network, examples, work):
             else:
                 values(A[: n * width], T[: n * width], codes[l - 1])
             place += n * n_in + n
-        if out_rows:
+        for i in range(n_y):
+            target = flat[i * examples.m + block : i * examples.m + block + m]
+            line = A[i * width : i * width + m]
             for j in range(m):
-                for i in range(n_y):
-                    flat[(block + j) * n_y + i] = A[i * width + j]
-        else:
-            for i in range(n_y):
-                target = flat[i * examples.m + block : i * examples.m + block + m]
-                line = A[i * width : i * width + m]
-                for j in range(m):
-                    target[j] = line[j]
+                target[j] = line[j]
 
 
 @kernel

@@ -2,8 +2,8 @@
 
 ``fma``, ``bits``, ``from_bits``, ``select`` and ``polynomial`` serve the vector mathematics.
 ``never_inline`` keeps a large function from being copied into each of its callers. ``tile``,
-``transpose_tile``, ``vector_sum`` and ``vector_dot`` work on explicit vectors of LANES values, so that the widest
-registers are used whatever LLVM would have chosen.
+``transpose_tile``, ``vector_sum`` and ``vector_dot`` work on explicit vectors of LANES values, so
+that the widest registers are used whatever LLVM would have chosen.
 
 The stand-ins do the same with NumPy when ``NUMBA_DISABLE_JIT`` is set: to debug the kernels line
 by line, and to measure which lines the tests reach.
