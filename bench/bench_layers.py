@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-import fastnn.functional as F
+import compiled as K
 import numpy_lines as lines
 from conftest import ENTRANTS
 
@@ -73,7 +73,7 @@ def bench_linear_forward(race: Callable, shape: Any, dtype: Any, order: str, ent
         dtype,
         entrant,
         numpy=lambda: lines.linear_forward(x.A_prev, x.W, x.b, Z),
-        fastnn=lambda: F.linear_forward(x.A_prev, x.W, x.b, Z),
+        fastnn=K.linear_forward(np.full_like(Z, 0.5), x.A_prev, x.W, x.b),
         operations=x.operations,
     )
 
@@ -88,7 +88,9 @@ def bench_layer_forward(race: Callable, shape: Any, entrant: str) -> None:
         np.float32,
         entrant,
         numpy=lambda: lines.layer_forward(x.A_prev, x.W, x.b, "tanh"),
-        fastnn=lambda: F.layer_forward(x.A_prev, x.W, x.b, "tanh"),
+        fastnn=K.layer_forward(
+            np.full_like(x.dZ, 0.5), np.full_like(x.dZ, 0.5), x.A_prev, x.W, x.b, "tanh"
+        ),
         operations=x.operations,
     )
 
@@ -104,7 +106,7 @@ def bench_hidden_gradient(race: Callable, shape: Any, dtype: Any, entrant: str) 
         dtype,
         entrant,
         numpy=lambda: lines.hidden_gradient(x.W, x.dZ, x.Z, "relu"),
-        fastnn=lambda: F.hidden_gradient(x.W, x.dZ, x.Z, "relu"),
+        fastnn=K.hidden_gradient(np.full_like(x.Z, 0.5), x.W, x.dZ, x.Z, "relu"),
         operations=x.operations,
     )
 
@@ -121,23 +123,25 @@ def bench_weight_gradient(race: Callable, shape: Any, dtype: Any, order: str, en
         dtype,
         entrant,
         numpy=lambda: lines.weight_gradient(x.dZ, x.A_prev),
-        fastnn=lambda: F.weight_gradient(x.dZ, x.A_prev),
+        fastnn=K.weight_gradient(np.full_like(x.W, 0.5), x.dZ, x.A_prev),
         operations=x.operations,
     )
 
 
 @every_entrant
+@every_dtype
 @every_shape
-def bench_linear_backward(race: Callable, shape: Any, entrant: str) -> None:
-    x = _layer(shape, np.float32)
+def bench_input_gradient(race: Callable, shape: Any, dtype: Any, entrant: str) -> None:
+    x = _layer(shape, dtype)
+    dA_prev = np.full_like(x.Z, 0.5)
     race(
-        "linear_backward",
+        "input_gradient",
         x.name,
-        np.float32,
+        dtype,
         entrant,
-        numpy=lambda: lines.linear_backward(x.dZ, x.A_prev, x.W),
-        fastnn=lambda: F.linear_backward(x.dZ, x.A_prev, x.W),
-        operations=2 * x.operations,
+        numpy=lambda: np.matmul(x.W.T, x.dZ, out=dA_prev),
+        fastnn=K.input_gradient(np.full_like(x.Z, 0.5), x.W, x.dZ),
+        operations=x.operations,
     )
 
 
@@ -154,6 +158,6 @@ def bench_bias_gradient(race: Callable, shape: Any, dtype: Any, order: str, entr
         dtype,
         entrant,
         numpy=lambda: lines.bias_gradient(dZ),
-        fastnn=lambda: F.bias_gradient(dZ),
+        fastnn=K.bias_gradient(np.full_like(x.b, 0.5), dZ),
         traffic=dZ.nbytes,
     )

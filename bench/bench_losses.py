@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-import fastnn.functional as F
+import compiled as K
 import numpy_lines as lines
 from conftest import ENTRANTS
 from fastnn.kernels.codes import LOSSES
@@ -39,7 +39,7 @@ def bench_cost(race: Callable, loss: str, shape: Any, dtype: Any, entrant: str) 
         dtype,
         entrant,
         numpy=lambda: lines.cost(A, Y, loss),
-        fastnn=lambda: F.cost(A, Y, loss),
+        fastnn=K.cost(A, Y, loss),
         traffic=A.nbytes + Y.nbytes,
     )
 
@@ -49,14 +49,14 @@ def bench_cost(race: Callable, loss: str, shape: Any, dtype: Any, entrant: str) 
 @every_shape
 def bench_output_gradient(race: Callable, shape: Any, dtype: Any, entrant: str) -> None:
     A, Y = _outputs(shape, dtype)
-    dZ = np.empty_like(A)
+    dZ = np.full_like(A, 0.5)
     race(
         "output_gradient",
         f"{shape[0]} x {shape[1]}",
         dtype,
         entrant,
         numpy=lambda: np.subtract(A, Y, out=dZ),
-        fastnn=lambda: F.output_gradient(A, Y, out=dZ),
+        fastnn=K.output_gradient(np.full_like(A, 0.5), A, Y),
         traffic=3 * A.nbytes,
     )
 
@@ -74,6 +74,6 @@ def bench_gradient_step(race: Callable, size: int, dtype: Any, entrant: str) -> 
         dtype,
         entrant,
         numpy=lambda: lines.gradient_step(w, g, 0.1),
-        fastnn=lambda: F.gradient_step(w, g, 0.1),
+        fastnn=K.gradient_step(w.copy(), g, 0.1),
         traffic=3 * w.nbytes,
     )

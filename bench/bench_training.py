@@ -101,6 +101,7 @@ def bench_epoch(race: Callable, work: Workload, dtype: Any, entrant: str) -> Non
         fastnn=ours,
         operations=_operations(work),
         exact=False,
+        all_threads=True,
     )
 
 
@@ -113,7 +114,7 @@ def bench_forward(race: Callable, sizes: list[int], m: int, entrant: str) -> Non
     X = np.random.default_rng(0).normal(size=(m, sizes[0])).astype(np.float32).T
     products = sum(a * b for a, b in pairwise(sizes))
     race(
-        "Network.forward",
+        "call of Network.forward",
         f"{'-'.join(map(str, sizes))} relu, m = {m}",
         np.float32,
         entrant,
@@ -122,4 +123,5 @@ def bench_forward(race: Callable, sizes: list[int], m: int, entrant: str) -> Non
         ),
         fastnn=lambda: net.forward(X),
         operations=2.0 * products * m,
+        all_threads=True,
     )

@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 ENTRANTS = ["numpy", "fastnn"]
 
@@ -48,6 +50,7 @@ def race(benchmark: Any) -> Callable[..., None]:
         operations: float = 0.0,
         traffic: float = 0.0,
         exact: bool = True,
+        all_threads: bool = False,
     ) -> None:
         """Time one entrant; ``operations`` in FLOP and ``traffic`` in bytes, as counted by hand."""
         if exact:
@@ -55,7 +58,9 @@ def race(benchmark: Any) -> Callable[..., None]:
         name = np.dtype(dtype).name
         benchmark.group = f"{kernel}, {shape}, {name}"
         benchmark.extra_info.update(kernel=kernel, shape=shape, dtype=name, entrant=entrant)
-        benchmark({"numpy": numpy, "fastnn": fastnn}[entrant])
+        # A kernel is one thread's work, so NumPy has one as well; whole calls have all.
+        with nullcontext() if all_threads else threadpool_limits(1):
+            benchmark({"numpy": numpy, "fastnn": fastnn}[entrant])
         if benchmark.stats is not None:
             median = benchmark.stats.stats.median
             if operations:

@@ -1,11 +1,9 @@
 """Turn the JSON of ``pytest bench --benchmark-json=FILE`` into a table and a chart.
 
     python bench/report.py FILE                  # print the table
-    python bench/report.py ALL --single ONE --write
+    python bench/report.py FILE --write          # also bench/README.md, the chart, and README.md
 
-The second also writes bench/README.md, the chart and the table of README.md, from a run with all
-threads and one with a single thread on both sides. A ratio is NumPy's median time over ours, both
-taken in the same run: above 1, fastnn is faster.
+A ratio is NumPy's median time over ours, both taken in the same run: above 1, fastnn is faster.
 """
 
 from __future__ import annotations
@@ -88,22 +86,27 @@ def seconds(t: float) -> str:
     return f"{t * 1e9:.3g} ns"
 
 
-def summary(rows: list[Row], single: list[Row]) -> str:
-    """Return one line per kernel, float32: least, median and greatest ratio of both runs."""
+def summary(rows: list[Row]) -> str:
+    """Return one line per kernel: the least, median and greatest ratio, for both types."""
     lines = [
-        "| kernel | shapes | one thread each: least | median | most "
-        "| all threads: least | median | most |",
+        "| kernel | shapes | float32: least | median | most | float64: least | median | most |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
-    alone = _by_kernel([row for row in single if row.dtype == "float32"])
-    for kernel, group in _by_kernel([row for row in rows if row.dtype == "float32"]).items():
+    for kernel, group in _by_kernel(rows).items():
         cells = []
-        for part in (alone[kernel], group):
-            ratios = sorted(row.ratio for row in part)
-            cells += [ratios[0], statistics.median(ratios), ratios[-1]]
-        text = " | ".join(f"{r:.2f}" if r >= 1 else f"**{r:.2f}**" for r in cells)
-        lines.append(f"| {kernel} | {len(group)} | {text} |")
+        for dtype in ("float32", "float64"):
+            ratios = sorted(row.ratio for row in group if row.dtype == dtype)
+            if ratios:
+                cells += [_bold(r) for r in (ratios[0], statistics.median(ratios), ratios[-1])]
+            else:
+                cells += ["", "", ""]
+        shapes = len({row.shape for row in group})
+        lines.append(f"| {kernel} | {shapes} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _bold(ratio: float) -> str:
+    return f"{ratio:.2f}" if ratio >= 1 else f"**{ratio:.2f}**"
 
 
 def _by_kernel(rows: list[Row]) -> dict[str, list[Row]]:
@@ -137,7 +140,7 @@ def draw(rows: list[Row], path: Path) -> None:
     axes.set_yticks(range(len(groups)), groups, fontsize=8)
     axes.set_ylim(len(groups) - 0.5, -0.5)
     axes.set_xlabel(
-        "times as fast as NumPy, one thread each (a dot per shape; right of 1, fastnn wins)"
+        "times as fast as NumPy (a dot per shape; right of 1, fastnn wins)"
     )
     axes.grid(True, axis="x", alpha=0.3)
     axes.legend(loc="lower right", fontsize=8)
@@ -155,36 +158,27 @@ def insert(path: Path, name: str, text: str) -> None:
     path.write_text(pattern.sub(lambda _: f"{begin}\n{text}\n{end}", old))
 
 
-def count(rows: list[Row], threads: str) -> str:
-    """Return the sentence that says how many comparisons NumPy wins."""
-    lost = sum(row.ratio < 1 for row in rows)
-    return f"{threads}: {len(rows)} comparisons, NumPy faster in {lost} (in bold)."
-
-
 def main() -> None:
-    """Read the files, print the table, and write where asked."""
+    """Read the file, print the table, and write where asked."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("file", type=Path, help="a run with all threads")
-    parser.add_argument("--single", type=Path, help="a run with one thread on both sides")
+    parser.add_argument("file", type=Path)
     parser.add_argument("--write", action="store_true", help="update the READMEs and the chart")
     options = parser.parse_args()
     rows, machine = read(options.file)
+    kernels = [row for row in rows if not row.kernel.startswith(("call of", "training"))]
+    whole = [row for row in rows if row not in kernels]
+    lost = [sum(row.ratio < 1 for row in part) for part in (kernels, whole)]
+    count = (
+        f"{len(kernels)} comparisons of kernels, one thread each: NumPy faster in {lost[0]}."
+        f" {len(whole)} of whole calls and of training, NumPy with all threads: NumPy faster in"
+        f" {lost[1]}. {describe(machine)}."
+    )
     print(table(rows))
-    print(f"\n{count(rows, 'All threads')} {describe(machine)}.")
+    print(f"\n{count}")
     if options.write:
-        if options.single is None:
-            parser.error("--write needs --single as well")
-        single, _ = read(options.single)
-        draw(single, CHART)
-        head = f"{describe(machine)}."
-        both = f"{count(single, 'One thread each')} {count(rows, 'All threads')}"
-        insert(
-            HERE / "README.md",
-            "benchmarks",
-            f"{head}\n\n## One thread each\n\n{count(single, 'One thread each')}\n\n"
-            f"{table(single)}\n\n## All threads\n\n{count(rows, 'All threads')}\n\n{table(rows)}",
-        )
-        insert(HERE.parent / "README.md", "benchmarks", f"{both} {head}\n\n{summary(rows, single)}")
+        draw(rows, CHART)
+        insert(HERE / "README.md", "benchmarks", f"{count}\n\n{table(rows)}")
+        insert(HERE.parent / "README.md", "benchmarks", f"{count}\n\n{summary(rows)}")
 
 
 if __name__ == "__main__":
