@@ -139,9 +139,7 @@ def draw(rows: list[Row], path: Path) -> None:
     axes.set_xticklabels([f"{tick:g}" for tick in ticks])
     axes.set_yticks(range(len(groups)), groups, fontsize=8)
     axes.set_ylim(len(groups) - 0.5, -0.5)
-    axes.set_xlabel(
-        "times as fast as NumPy (a dot per shape; right of 1, fastnn wins)"
-    )
+    axes.set_xlabel("times as fast as NumPy (a dot per shape; right of 1, fastnn wins)")
     axes.grid(True, axis="x", alpha=0.3)
     axes.legend(loc="lower right", fontsize=8)
     with mpl.rc_context({"svg.hashsalt": "fastnn"}):

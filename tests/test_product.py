@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastnn.kernels.cpu.compiler import OPTIONS, kernel
-from fastnn.kernels.cpu.product import K_BLOCK, PANEL_BYTES, product
+from fastnn.kernels.cpu.product import A_PACK_ROWS, A_ROWS, K_BLOCK, PANEL_BYTES, product
 from fastnn.kernels.cpu.vectors import (
     ACCUMULATE,
     BIAS,
@@ -80,6 +80,17 @@ def test_blocks_of_k(dtype, K, start):
     for a_transposed in (False, True):
         for b_transposed in (False, True):
             found, expected = compute(7, 67, K, dtype, start, a_transposed, b_transposed)
+            np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.compiled
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("start", [ZERO, ACCUMULATE, BIAS])
+@pytest.mark.parametrize("M", [A_PACK_ROWS - 1, A_PACK_ROWS, A_ROWS + 1])
+def test_many_rows_of_a_transposed_a(M, start, dtype):
+    for N in (A_PACK_ROWS - 1, A_PACK_ROWS, A_PACK_ROWS + 5):
+        for b_transposed in (False, True):
+            found, expected = compute(M, N, K_BLOCK + 3, dtype, start, True, b_transposed)
             np.testing.assert_array_equal(found, expected)
 
 

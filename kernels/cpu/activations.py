@@ -236,7 +236,7 @@ def values_and_derivatives(A, D, activation):
 
 @helper
 def products(dZ, dA, Z, activation):
-    """DZ = dA * g'(Z), for all but softmax."""
+    """dZ = dA * g'(Z), for all but softmax."""
     never_inline()
     if activation == IDENTITY:
         _identity_p(dZ, dA, Z)
@@ -293,7 +293,7 @@ def softmax_columns(A, Z, place, row, n, m, scratch):
 
 @helper
 def softmax_backward_columns(dZ, dA, A, place, row, dA_place, dA_row, n, m, scratch):
-    """DZ = A * (dA - sum_k dA_k A_k) in each of m columns of n values; dZ may be A.
+    """dZ = A * (dA - sum_k dA_k A_k) in each of m columns of n values; dZ may be A.
 
     dZ and A stand at ``place``, with stride ``row``; dA has a place and a stride of its own.
     """
@@ -394,7 +394,7 @@ def activation_derivative(D, Z, activation, rows):
 
 @kernel
 def activation_backward(dZ, dA, Z, activation, rows):
-    """DZ = dA * g'(Z); for softmax A * (dA - sum_k dA_k A_k)."""
+    """dZ = dA * g'(Z); for softmax A * (dA - sum_k dA_k A_k)."""
     if activation == SOFTMAX:
         softmax(dZ, Z, rows)
         through_softmax(dZ, dA, rows)
@@ -404,7 +404,7 @@ def activation_backward(dZ, dA, Z, activation, rows):
 
 @helper
 def through_softmax(dZ, dA, rows):
-    """DZ = A * (dA - sum_k dA_k A_k), where dZ holds A = softmax(Z)."""
+    """dZ = A * (dA - sum_k dA_k A_k), where dZ holds A = softmax(Z)."""
     if rows:
         m, n = dZ.shape
         for j in range(m):

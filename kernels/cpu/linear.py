@@ -87,7 +87,7 @@ def layer_forward(A, Z, A_prev, A_prev_rows, W, b, activation, begin, end, panel
 
 @kernel
 def hidden_gradient(dZ, W_next, dZ_next, dZ_next_rows, Z, activation, begin, end, panel):
-    """DZ = (W_next^T dZ_next) * g'(Z), for the examples begin <= j < end."""
+    """dZ = (W_next^T dZ_next) * g'(Z), for the examples begin <= j < end."""
     n_next, m, feature, example = strides(dZ_next, dZ_next_rows)
     n = W_next.shape[1]
     out, z = dZ.reshape(-1), Z.reshape(-1)
@@ -119,7 +119,7 @@ def hidden_gradient(dZ, W_next, dZ_next, dZ_next_rows, Z, activation, begin, end
 
 @kernel
 def weight_gradient(dW, dZ, dZ_rows, A_prev, A_prev_rows, rows, columns, panel):
-    """DW = dZ A_prev^T / m, for the units and inputs in the ranges ``rows`` and ``columns``."""
+    """dW = dZ A_prev^T / m, for the units and inputs in the ranges ``rows`` and ``columns``."""
     _, m, dZ_feature, dZ_example = strides(dZ, dZ_rows)
     n_in, _, feature, example = strides(A_prev, A_prev_rows)
     out = dW.reshape(-1)
@@ -141,7 +141,7 @@ def weight_gradient(dW, dZ, dZ_rows, A_prev, A_prev_rows, rows, columns, panel):
 
 @kernel
 def bias_gradient(db, dZ, dZ_rows):
-    """Db = dZ.sum(axis=1, keepdims=True) / m."""
+    """db = dZ.sum(axis=1, keepdims=True) / m."""
     n_out, m, _, _ = strides(dZ, dZ_rows)
     flat = dZ.reshape(-1)
     if not dZ_rows:

@@ -18,7 +18,6 @@ from ..codes import (
     IDENTITY,
     SIGMOID,
     SOFTMAX,
-    SQUARED_ERROR,
 )
 from . import vector_math as vm
 from .activations import (
@@ -38,16 +37,6 @@ def x_log_y(x, y):
     return select(x == type(x)(0), type(x)(0), x * vm.log(y))
 
 
-@helper
-def element_loss(a, y, loss):
-    one = type(a)(1)
-    if loss == BINARY_CROSS_ENTROPY:
-        return -x_log_y(y, a) - x_log_y(one - y, one - a)
-    if loss == CROSS_ENTROPY:
-        return -x_log_y(y, a)
-    return type(a)(0.5) * (a - y) * (a - y)
-
-
 @kernel
 def cost(A, Y, loss):
     """Return the sum of the losses of all examples; A and Y are (n_y, m), or both (m, n_y)."""
@@ -57,22 +46,23 @@ def cost(A, Y, loss):
     for i in range(0, a.size, block.size):
         n = min(block.size, a.size - i)
         x, t, out = a[i : i + n], y[i : i + n], block[:n]
+        one, half = type(x[0])(1), type(x[0])(0.5)
         if loss == BINARY_CROSS_ENTROPY:
             for j in range(n):
-                out[j] = element_loss(x[j], t[j], BINARY_CROSS_ENTROPY)
+                out[j] = -x_log_y(t[j], x[j]) - x_log_y(one - t[j], one - x[j])
         elif loss == CROSS_ENTROPY:
             for j in range(n):
-                out[j] = element_loss(x[j], t[j], CROSS_ENTROPY)
+                out[j] = -x_log_y(t[j], x[j])
         else:
             for j in range(n):
-                out[j] = element_loss(x[j], t[j], SQUARED_ERROR)
+                out[j] = half * (x[j] - t[j]) * (x[j] - t[j])
         total += long_sum(out)
     return total
 
 
 @kernel
 def output_gradient(dZ, A, Y):
-    """DZ = A - Y."""
+    """dZ = A - Y."""
     out, a, y = dZ.reshape(-1), A.reshape(-1), Y.reshape(-1)
     for i in range(out.size):
         out[i] = a[i] - y[i]

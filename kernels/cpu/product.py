@@ -40,8 +40,13 @@ STREAM_LINES, STREAM_TILES = 8, 16
 # So few rows, so long, are multiplied value by value: B need not be transposed to be used once.
 DOT_ROWS, DOT_LENGTH = 2, 128
 
-# Values that a panel takes, for the element size that needs most.
-PANEL_BYTES = K_BLOCK * TILE_VECTORS * VECTOR_BYTES
+# From so many rows of C on, a transposed A is copied as well, so many rows of C at a time: the
+# values that a tile broadcasts would else lie a whole line of A apart.
+A_PACK_ROWS, A_ROWS = 128, 512
+
+# The memory of a panel of B, and after it a block of A, for the element size that needs most.
+B_BYTES = K_BLOCK * TILE_VECTORS * VECTOR_BYTES
+PANEL_BYTES = B_BYTES + A_ROWS * K_BLOCK * 8
 
 
 @helper
@@ -104,12 +109,45 @@ def dots(C, c, c_row, A, a, a_row, B, b, b_col, M, N, K, start, bias, o):
 
 
 @helper
+def with_packed_a(C, c, c_row, A, a, a_col, B, b, b_row, b_col, M, N, K, start, bias, o, panel):
+    """The product for many rows of C where A stands transposed: both are copied, by blocks."""
+    width = TILE_VECTORS * (VECTOR_BYTES // B.itemsize)
+    place = B_BYTES // B.itemsize
+    for top in range(0, M, A_ROWS):
+        height = min(A_ROWS, M - top)
+        for k in range(0, K, K_BLOCK):
+            depth = min(K_BLOCK, K - k)
+            begin = start if k == 0 else ACCUMULATE
+            for row in range(depth):
+                line = A[a + top + (k + row) * a_col : a + top + (k + row) * a_col + height]
+                target = panel[place + row * height : place + (row + 1) * height]
+                for i in range(height):
+                    target[i] = line[i]
+            for j in range(0, N, width):
+                columns = min(width, N - j)
+                pack(panel, B, b + k * b_row + j * b_col, b_row, b_col, depth, columns)
+                for i in range(0, height, TILE_ROWS):
+                    tile(
+                        min(TILE_ROWS, height - i), columns, depth, begin,
+                        C, c + (top + i) * c_row + j, c_row,
+                        panel, place + i, 1, height,
+                        panel, 0, width,
+                        bias, o + top + i,
+                    )  # fmt: skip
+
+
+@helper
 def product(C, c, c_row, A, a, a_row, a_col, B, b, b_row, b_col, M, N, K, start, bias, o, panel):
     """C (M, N) = start + A (M, K) @ B (K, N); ``o`` is the place of the first row's bias."""
     never_inline()
     width = TILE_VECTORS * (VECTOR_BYTES // B.itemsize)
     if b_row == 1 and a_col == 1 and M <= DOT_ROWS and K >= DOT_LENGTH:
         dots(C, c, c_row, A, a, a_row, B, b, b_col, M, N, K, start, bias, o)
+        return
+    if a_row == 1 and M >= A_PACK_ROWS and N >= A_PACK_ROWS:
+        with_packed_a(
+            C, c, c_row, A, a, a_col, B, b, b_row, b_col, M, N, K, start, bias, o, panel
+        )  # fmt: skip
         return
     if b_col == 1 and M <= TILE_ROWS:
         stream(C, c, c_row, A, a, a_row, a_col, B, b, b_row, M, N, K, start, bias, o)
