@@ -17,6 +17,9 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if os.environ.get("NUMBA_DISABLE_JIT", "0") in ("", "0"):
         return
+    for item in items:
+        # As Python, scalars warn where the compiled loops overflow in silence, as they should.
+        item.add_marker(pytest.mark.filterwarnings("ignore::RuntimeWarning"))
     kept = [item for item in items if item.get_closest_marker("compiled") is None]
     dropped = [item for item in items if item.get_closest_marker("compiled") is not None]
     config.hook.pytest_deselected(items=dropped)

@@ -31,6 +31,7 @@ def network(device=None, dtype=np.float32, seed=2):
 # ------------------------------------------------------------------ the same on both devices
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("batch_size", [None, 1, 32, 129, 130, 1000])

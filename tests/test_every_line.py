@@ -1,0 +1,129 @@
+"""Tiny cases that pass through every branch of the kernels, cheap enough to run as Python.
+
+The compiled kernels are tested at length elsewhere; this is what coverage is measured with.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import fastnn
+import fastnn.functional as F
+from fastnn.kernels import reference
+from fastnn.kernels.codes import ACTIVATIONS, LOSSES
+
+RULES = [
+    fastnn.SGD(0.1),
+    fastnn.SGD(0.1, 0.9),
+    fastnn.SGD(0.1, 0.9, True),
+    fastnn.RMSprop(0.01),
+    fastnn.Adam(0.01),
+    fastnn.AdamW(0.01),
+]
+
+
+def normal(*shape, seed=0, dtype=np.float32):
+    return np.random.default_rng(seed).normal(size=shape).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_elementwise(activation, dtype):
+    for order in "CF":
+        Z = np.asarray(normal(3, 7, dtype=dtype), order=order)
+        dA = normal(3, 7, seed=1, dtype=dtype)
+        tolerance = dict(rtol=0, atol=20 * np.finfo(dtype).eps)
+        np.testing.assert_allclose(
+            F.activation_forward(Z, activation),
+            reference.activation_forward(Z, activation),
+            **tolerance,
+        )
+        np.testing.assert_allclose(
+            F.activation_derivative(Z, activation),
+            reference.activation_derivative(Z, activation),
+            **tolerance,
+        )
+        np.testing.assert_allclose(
+            F.activation_backward(dA, Z, activation),
+            reference.activation_backward(dA, Z, activation),
+            **tolerance,
+        )
+
+
+@pytest.mark.parametrize("activation", ["relu", "softmax"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_layers(order, activation):
+    A_prev, dZ = (np.asarray(normal(n, 5, seed=n), order=order) for n in (3, 2))
+    W, b, Z = normal(2, 3), normal(2, 1), normal(3, 5)
+    close = dict(rtol=0, atol=1e-5)
+    for ours, expected in zip(
+        F.layer_forward(A_prev, W, b, activation),
+        reference.layer_forward(A_prev, W, b, activation),
+        strict=True,
+    ):
+        np.testing.assert_allclose(ours, expected, **close)
+    np.testing.assert_allclose(
+        F.hidden_gradient(W, dZ, Z, activation),
+        reference.hidden_gradient(W, dZ, Z, activation),
+        **close,
+    )
+    for ours, expected in zip(
+        F.linear_backward(dZ, A_prev, W), reference.linear_backward(dZ, A_prev, W), strict=True
+    ):
+        np.testing.assert_allclose(ours, expected, **close)
+    # Long rows of a few units are multiplied value by value, and a transposed W of many copied.
+    dZ, A_prev, W = normal(2, 130), normal(130, 130), normal(2, 130)
+    for ours, expected in zip(
+        F.linear_backward(dZ, A_prev, W), reference.linear_backward(dZ, A_prev, W), strict=True
+    ):
+        np.testing.assert_allclose(ours, expected, **close)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_costs(loss):
+    A = reference.sigmoid(normal(2, 5)).astype(np.float32)
+    Y = (normal(2, 5, seed=1) > 0).astype(np.float32)
+    assert F.cost(A, Y, loss) == pytest.approx(reference.cost(A, Y, loss), rel=1e-5)
+
+
+@pytest.mark.parametrize("hidden", ACTIVATIONS)
+def test_networks(hidden):
+    X, labels = normal(2, 17), np.arange(17) % 2
+    for i, (output, loss) in enumerate(
+        [
+            ("softmax", "cross_entropy"),
+            ("sigmoid", "binary_cross_entropy"),
+            ("identity", "squared_error"),
+            ("tanh", "squared_error"),
+            ("softmax", "squared_error"),
+        ]
+    ):
+        Y = labels if loss == "cross_entropy" else fastnn.preprocessing.one_hot(labels, 2)
+        nets = [
+            fastnn.Network([2, 3, 2], [hidden, output], loss, seed=i, device=device)
+            for device in ("cpu", "numpy")
+        ]
+        for net in nets:
+            rule = RULES[(i + len(hidden)) % len(RULES)]
+            weights = np.arange(1.0, 18) if i % 2 else None
+            net.fit(X, Y, 2, 7, rule, l1=1e-3 * i, l2=1e-2 * i, sample_weight=weights)
+        np.testing.assert_allclose(nets[0].parameters, nets[1].parameters, rtol=0, atol=1e-4)
+        np.testing.assert_allclose(nets[0].forward(X), nets[1].forward(X), rtol=0, atol=1e-4)
+        for order in "CF":
+            at = np.asarray(X, order=order)
+            np.testing.assert_allclose(
+                nets[0].gradient(at, Y)[1], nets[1].gradient(at, Y)[1], rtol=0, atol=1e-3
+            )
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{type(rule).__name__}")
+def test_rules(rule):
+    X, Y = normal(2, 5, dtype=np.float64), normal(1, 5, dtype=np.float64)
+    nets = [
+        fastnn.Network([2, 1], ["identity"], dtype=np.float64, device=device)
+        for device in ("cpu", "numpy")
+    ]
+    for net in nets:
+        net.fit(X, Y, 3, optimizer=rule, l1=1e-3, l2=1e-2)
+    np.testing.assert_allclose(nets[0].parameters, nets[1].parameters, rtol=1e-12)
