@@ -142,17 +142,13 @@ def check_gradient(
         tolerance = 1e-4 if net.dtype == np.float32 else 1e-7
     tolerance = check.number("tolerance", tolerance)
     _, gradient = net.gradient(X, Y, sample_weight, l1, l2)
-    (X,) = check.arrays(dtype=net.dtype, X=X)
-    targets = check.targets(Y, net.sizes[-1], X.shape[1], net.loss, net.dtype)
-    weights = check.weights(sample_weight, X.shape[1], net.dtype)
+    examples, targets, weights = net._checked(X, Y, sample_weight)
     if targets.ndim == 1:
         targets = one_hot(targets, net.sizes[-1], dtype=np.float64)
 
     def cost(parameters: NDArray[np.float64]) -> float:
-        J, _ = reference.network_gradient(
-            parameters, net.sizes, net.activations, net.loss, X, targets, weights, l1, l2
-        )
-        return J
+        layers = net.sizes, net.activations, net.loss
+        return reference.network_cost(parameters, *layers, examples, targets, weights, l1, l2)
 
     numerical = numerical_gradient(cost, net.parameters)
     # In float64: the squares of a float32 gradient may overflow. NaN stays NaN, and fails.

@@ -278,7 +278,7 @@ class Network:
         >>> round(net.cost(np.zeros((2, 3), np.float32), [0, 1, 1]), 6)
         0.693147
         """
-        return self.gradient(X, Y, sample_weight, l1, l2)[0]
+        return self._cost_of(*self._checked(X, Y, sample_weight), l1, l2)
 
     def gradient(
         self,
@@ -323,14 +323,8 @@ class Network:
         >>> gradient
         array([-0.5, -0.5], dtype=float32)
         """
-        X = self._inputs(X)
-        Y = check.targets(Y, self.sizes[-1], X.shape[1], self.loss, self.dtype)
-        weights = check.weights(sample_weight, X.shape[1], self.dtype)
-        l1, l2 = check.number("l1", l1), check.number("l2", l2)
         gradient = np.empty_like(self._parameters)
-        J = backend(self.device).network_gradient(
-            gradient, self._parameters, self._description, X, Y, weights, l1, l2
-        )
+        J = self._cost_of(*self._checked(X, Y, sample_weight), l1, l2, gradient)
         return J, gradient
 
     def fit(
@@ -410,7 +404,7 @@ class Network:
         """
         return fit(
             self,
-            self._inputs(X),
+            X,
             Y,
             epochs=epochs,
             batch_size=batch_size,
@@ -435,3 +429,28 @@ class Network:
                 " (one example a column: pass rows of examples as X.T)"
             )
         return X
+
+    def _checked(
+        self, X: ArrayLike, Y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> tuple[Array, Array, Array | None]:
+        """Return examples, targets and weights as the backends take them."""
+        X = self._inputs(X)
+        m = X.shape[1]
+        targets = check.targets(Y, self.sizes[-1], m, self.loss, self.dtype)
+        return X, targets, check.weights(sample_weight, m, self.dtype)
+
+    def _cost_of(
+        self,
+        X: Array,
+        targets: Array,
+        weights: Array | None,
+        l1: float,
+        l2: float,
+        gradient: Array | None = None,
+    ) -> float:
+        """Return J of checked examples, and put its derivatives into ``gradient``, if given."""
+        l1, l2 = check.number("l1", l1), check.number("l2", l2)
+        J: float = backend(self.device).network_cost(
+            self._parameters, self._description, X, targets, weights, l1, l2, gradient
+        )
+        return J

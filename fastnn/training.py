@@ -95,15 +95,15 @@ def _validation_cost(
     if not isinstance(validation, tuple | list) or len(validation) not in (2, 3):
         raise TypeError("validation must be (X, Y) or (X, Y, sample_weight)")
     try:
-        network.cost(*validation)
+        examples = network._checked(*validation)
     except (TypeError, ValueError) as error:
         raise type(error)(f"validation: {error}") from None
-    return lambda: network.cost(*validation)
+    return lambda: network._cost_of(*examples, l1=0.0, l2=0.0)
 
 
 def fit(
     network: Network,
-    X: Array,
+    X: ArrayLike,
     Y: ArrayLike,
     *,
     epochs: int,
@@ -124,9 +124,8 @@ def fit(
 
     ``trainer`` takes the steps in place of the device's own, to compare one with another.
     """
-    m, dtype = X.shape[1], network.dtype
-    targets = check.targets(Y, network.sizes[-1], m, network.loss, dtype)
-    weights = check.weights(sample_weight, m, dtype)
+    examples = network._checked(X, Y, sample_weight)
+    m = examples[0].shape[1]
     epochs = check.integer("epochs", epochs)
     batch = m if batch_size is None else min(check.integer("batch_size", batch_size), m)
     if optimizer is None:
@@ -152,9 +151,7 @@ def fit(
     advance = (trainer or backend(network.device).trainer)(
         parameters,
         network._description,
-        X,
-        targets,
-        weights,
+        *examples,
         batch,
         rule,
         state,

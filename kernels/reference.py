@@ -255,6 +255,30 @@ def network_forward(
     return A
 
 
+def network_cost(
+    parameters: Array,
+    sizes: Sequence[int],
+    activations: Sequence[str],
+    loss: str,
+    X: Array,
+    Y: Array,
+    sample_weight: Array | None = None,
+    l1: float = 0.0,
+    l2: float = 0.0,
+    *,
+    dtype: Any = np.float64,
+) -> float:
+    """Return J = (1/m) sum_j w_j loss_j + l1 sum |W| + (l2/2) sum W^2."""
+    Ws, bs = layers(parameters, sizes)
+    A, Z = np.asarray(X, dtype), np.empty(0)
+    for W, b, activation in zip(Ws, bs, activations, strict=True):
+        A, Z = layer_forward(A, W, b, activation, dtype=dtype)
+    each = losses_from_logits(Z, Y, activations[-1], loss, dtype=dtype)
+    if sample_weight is not None:
+        each = each * sample_weight
+    return float(each.mean()) + penalty(Ws, l1, l2)
+
+
 def network_gradient(
     parameters: Array,
     sizes: Sequence[int],

@@ -383,8 +383,7 @@ def network_forward(out: Array, parameters: Array, network: Description, X: Arra
     _into(out, (X, parameters), False, run)
 
 
-def network_gradient(
-    gradient: Array,
+def network_cost(
     parameters: Array,
     network: Description,
     X: Array,
@@ -392,13 +391,16 @@ def network_gradient(
     sample_weight: Array | None,
     l1: float,
     l2: float,
+    gradient: Array | None = None,
 ) -> float:
-    examples = _examples(X, Y, sample_weight)
+    """Return J, and put its derivatives into ``gradient`` where one is given."""
+    examples, backward = _examples(X, Y, sample_weight), gradient is not None
     work = _kept_workspace(network, X.dtype, X.shape[1], True)
     rule = Rule(0, 0.0, 0.0, False, 0.0, 0.0, 0.0, 0.0, l1, l2)
-    told = _plain(parameters), _architecture(network), examples, _NO_LABELS, rule, work
-    J = training.network_gradient(*told)
-    gradient[...] = work.gradient
+    told = _plain(parameters), _architecture(network), examples, _NO_LABELS, rule, backward, work
+    J = training.network_cost(*told)
+    if gradient is not None:
+        gradient[...] = work.gradient
     return float(J)
 
 

@@ -70,8 +70,7 @@ def network_forward(out: Array, parameters: Array, network: Description, X: Arra
     out[...] = reference.network_forward(parameters, network.sizes, network.activations, X)
 
 
-def network_gradient(
-    gradient: Array,
+def network_cost(
     parameters: Array,
     network: Description,
     X: Array,
@@ -79,19 +78,14 @@ def network_gradient(
     sample_weight: Array | None,
     l1: float,
     l2: float,
+    gradient: Array | None = None,
 ) -> float:
-    J, exact = reference.network_gradient(
-        parameters,
-        network.sizes,
-        network.activations,
-        network.loss,
-        X,
-        _dense(Y, network),
-        sample_weight,
-        l1,
-        l2,
-    )
-    gradient[...] = exact
+    """Return J, and put its derivatives into ``gradient`` where one is given."""
+    about: tuple[Any, ...] = parameters, network.sizes, network.activations, network.loss
+    about += X, _dense(Y, network), sample_weight, l1, l2
+    if gradient is None:
+        return reference.network_cost(*about)
+    J, gradient[...] = reference.network_gradient(*about)
     return J
 
 

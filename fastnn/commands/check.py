@@ -251,6 +251,8 @@ def _networks(dtype: np.dtype[Any], random: np.random.Generator) -> Iterator[Cas
             yield _compare("network_gradient", gradient, formula, about, top)
             ours = np.asarray(J, dtype)
             yield _compare("network_gradient, J", ours, _first(R.network_gradient), about)
+            ours = np.asarray(net.cost(X, Y, weights, l1=1e-3, l2=1e-2), dtype)
+            yield _compare("network_cost", ours, R.network_cost, about)
             rule = rules[(i + j) % len(rules)]
             yield _training(net, X, Y, rule, start)
 

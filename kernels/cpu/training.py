@@ -75,14 +75,14 @@ def gather_targets(work, examples, order, start, m, n):
 
 
 @helper
-def block_gradient(parameters, network, B, b, b_feature, b_example, m, work, begin):
-    """Return the summed losses of one block, and add its gradient (start it, if ``begin``).
+def block_forward(parameters, network, B, b, b_feature, b_example, m, work, backward):
+    """Return the summed losses of one block; leave A, and what ``block_backward`` needs, in work.
 
     B tells where the block's inputs stand: feature i of example j at b + i b_feature + j b_example.
     Targets and weights are in ``work``.
     """
     sizes, codes, width = network.sizes, network.activations, work.width
-    A, D, T, G, panel = work.A, work.D, work.T, work.gradient, work.panel
+    A, D = work.A, work.D
     last = sizes.size - 1
     place, layer, below = 0, 0, 0  # of W_l in the parameters, of the blocks of layers l, l - 1
     total = 0.0
@@ -96,33 +96,36 @@ def block_gradient(parameters, network, B, b, b_feature, b_example, m, work, beg
             parameters, place, n_in, 1,
             source, s, s_row, s_column,
             n, m, n_in,
-            BIAS, parameters, place + n * n_in, panel,
+            BIAS, parameters, place + n * n_in, work.panel,
         )  # fmt: skip
+        cells = n * width
         if l == last:
             total = output_block(
-                A,
-                D,
-                work.Y,
-                work.weights,
-                layer,
-                width,
-                n,
-                m,
-                codes[l - 1],
-                network.loss,
-                work.losses,
-            )
+                A, D, work.Y, work.weights, layer, width, n, m,
+                codes[l - 1], network.loss, work.losses,
+            )  # fmt: skip
         elif codes[l - 1] == SOFTMAX:
             softmax_columns(A, D, layer, width, n, m, work.losses)
-        else:
-            cells = n * width
+        elif backward:
             values_and_derivatives(A[layer : layer + cells], D[layer : layer + cells], codes[l - 1])
+        else:
+            values(A[layer : layer + cells], D[layer : layer + cells], codes[l - 1])
         below = layer
-        layer += n * width
+        layer += cells
         place += n * n_in + n
+    return total
 
+
+@helper
+def block_backward(parameters, network, B, b, b_feature, b_example, m, work, begin):
+    """Add the gradient of the block that went forward last; start it, if ``begin``."""
+    sizes, codes, width = network.sizes, network.activations, work.width
+    A, D, T, G, panel = work.A, work.D, work.T, work.gradient, work.panel
+    place, layer = parameters.size, 0  # of W_(l+1) in the parameters, of the block of layer l + 1
+    for n in sizes[1:]:
+        layer += n * width
     start = ZERO if begin else ACCUMULATE
-    for l in range(last, 0, -1):
+    for l in range(sizes.size - 1, 0, -1):
         n_in, n = sizes[l - 1], sizes[l]
         layer -= n * width
         below = layer - n_in * width
@@ -155,52 +158,44 @@ def block_gradient(parameters, network, B, b, b_feature, b_example, m, work, beg
                 d, t = D[below : below + n_in * width], T[: n_in * width]
                 for i in range(d.size):
                     d[i] = d[i] * t[i]
-    return total
 
 
 @helper
-def batch_gradient(parameters, network, examples, order, start, stop, rule, work):
-    """Return J over the examples order[start : stop], and leave its gradient in ``work``.
+def batch_cost(parameters, network, examples, order, start, stop, rule, backward, work):
+    """Return J over the examples order[start : stop]; leave its gradient in work, if ``backward``.
 
     An empty order stands for 0, 1, 2, ...: then X is read where it stands, in either memory
     order. Else it holds one example a row, and blocks of them are gathered.
     """
     sizes, width = network.sizes, work.width
     n_x, n_y = sizes[0], sizes[sizes.size - 1]
+    feature, example = examples.X_feature, examples.X_example
     total = 0.0
     for block in range(start, stop, width):
         m = min(width, stop - block)
         gather_targets(work, examples, order, block, m, n_y)
         if order.size == 0:
-            B, b = examples.X, block * examples.X_example
+            B, b = examples.X, block * example
         else:
             gather_rows(work.X, examples.X, n_x, order, block, m)
             B, b = work.X, 0
-        total += block_gradient(
-            parameters,
-            network,
-            B,
-            b,
-            examples.X_feature,
-            examples.X_example,
-            m,
-            work,
-            block == start,
-        )
+        total += block_forward(parameters, network, B, b, feature, example, m, work, backward)
+        if backward:
+            begin = block == start
+            block_backward(parameters, network, B, b, feature, example, m, work, begin)
     count = stop - start
     J = total / count
     place = 0
     for l in range(1, sizes.size):
         n, n_w = sizes[l], sizes[l] * sizes[l - 1]
-        w, g = parameters[place : place + n_w], work.gradient[place : place + n_w]
-        add_penalties(w, g, 1 / count, rule.l1, rule.l2)
+        weights, biases = slice(place, place + n_w), slice(place + n_w, place + n_w + n)
         if rule.l1 != 0 or rule.l2 != 0:
-            J += penalty(w, rule.l1, rule.l2, work.losses)
-        place += n_w
-        add_penalties(
-            parameters[place : place + n], work.gradient[place : place + n], 1 / count, 0.0, 0.0
-        )
-        place += n
+            J += penalty(parameters[weights], rule.l1, rule.l2, work.losses)
+        if backward:
+            g = work.gradient
+            add_penalties(parameters[weights], g[weights], 1 / count, rule.l1, rule.l2)
+            add_penalties(parameters[biases], g[biases], 1 / count, 0.0, 0.0)
+        place += n_w + n
     return J
 
 
@@ -273,9 +268,9 @@ def network_forward(out, parameters, network, examples, begin, end, work):
 
 
 @kernel
-def network_gradient(parameters, network, examples, order, rule, work):
-    """Return J over all examples, and leave its gradient in ``work.gradient``."""
-    return batch_gradient(parameters, network, examples, order, 0, examples.m, rule, work)
+def network_cost(parameters, network, examples, order, rule, backward, work):
+    """Return J over all examples; leave its gradient in ``work.gradient``, if ``backward``."""
+    return batch_cost(parameters, network, examples, order, 0, examples.m, rule, backward, work)
 
 
 @kernel
@@ -292,7 +287,7 @@ def train(parameters, network, examples, batch_size, rule, progress, steps, work
         if start == 0:
             shuffle(order, progress.random)
         stop = min(start + batch_size, m)
-        J = batch_gradient(parameters, network, examples, order, start, stop, rule, work)
+        J = batch_cost(parameters, network, examples, order, start, stop, rule, True, work)
         counts[0] += 1
         optimizer_step(parameters, network, rule, progress.state, counts[0], work)
         progress.cost[0] += J * (stop - start)
