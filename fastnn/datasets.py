@@ -7,14 +7,13 @@ numbers, in float32 and float64 alike up to rounding.
 from __future__ import annotations
 
 import importlib.resources
-import math
-import numbers
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from fastnn.preprocessing import _float_dtype, _generator, _integer, flatten_images
+from . import validation as check
+from .preprocessing import flatten_images
 
 __all__ = ["Digits", "load_digits", "moons", "planar_flower", "regression_curve", "xor"]
 
@@ -82,7 +81,7 @@ def load_digits(dtype: DTypeLike = np.float32) -> Digits:
     >>> int(digits.y[0])
     0
     """
-    pixel_dtype = _float_dtype(dtype)
+    pixel_dtype = check.float_type(dtype)
     resource = importlib.resources.files("fastnn.data").joinpath("digits.npz")
     with resource.open("rb") as file, np.load(file, allow_pickle=False) as stored:
         images = stored["pixels"].astype(pixel_dtype).reshape(-1, 8, 8)
@@ -328,14 +327,10 @@ def _arguments(
     m: int, least: int, noise: float, seed: int | np.random.Generator, dtype: DTypeLike
 ) -> tuple[int, float, np.random.Generator, np.dtype[Any]]:
     """Check the arguments that all toy problems share."""
-    m = _integer(m, "m", least)
-    if isinstance(noise, (bool, np.bool_)) or not isinstance(noise, numbers.Real):
-        raise TypeError(f"noise is {noise!r}: expected a finite number >= 0")
-    spread = float(noise)
-    if not (math.isfinite(spread) and spread >= 0.0):
-        raise ValueError(f"noise is {noise}: expected a finite number >= 0")
-    float_dtype = _float_dtype(dtype)
-    return m, spread, _generator(seed), float_dtype
+    m = check.integer("m", m, low=least)
+    spread = check.number("noise", noise)
+    float_dtype = check.float_type(dtype)
+    return m, spread, check.generator("seed", seed), float_dtype
 
 
 def _two_classes(m: int, rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

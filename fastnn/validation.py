@@ -5,6 +5,8 @@ The sentence says what the argument was and what was expected. Nothing is change
 
 from __future__ import annotations
 
+import numbers
+import operator
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,6 +16,9 @@ from numpy.typing import DTypeLike, NDArray
 Array = NDArray[Any]
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+# Kinds of types, as NumPy's letters: booleans count as integers, any width of float as real.
+INTEGERS = "biu"
+REALS = "biuf"
 
 
 def one_of(name: str, value: object, known: Iterable[str]) -> str:
@@ -43,14 +48,13 @@ def number(
     high_open: bool = True,
 ) -> float:
     """Return a real number within the bounds."""
-    if isinstance(value, bool | np.bool_) or not isinstance(
-        value, int | float | np.integer | np.floating
-    ):
+    # The first two are plain types, and found faster than by asking numbers.Real.
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | numbers.Real):
         raise TypeError(f"{name} must be a number, got {type(value).__name__}")
     try:
         x = float(value)
     except OverflowError:  # an integer beyond all floats
-        x = np.inf if value > 0 else -np.inf
+        x = -np.inf if value < 0 else np.inf
     above = x > low if low_open else x >= low
     below = x < high if high_open else x <= high
     if not (above and below):
@@ -59,38 +63,83 @@ def number(
     return x
 
 
-def integer(name: str, value: object, *, low: int = 1) -> int:
+def integer(name: str, value: Any, *, low: int = 1) -> int:
     """Return a whole number of at least ``low``."""
-    if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer):
+    try:
+        # True is an integer to Python; as a size or a seed it is a mistake.
+        whole = None if isinstance(value, bool | np.bool_) else operator.index(value)
+    except TypeError:
+        whole = None
+    if whole is None:
         raise TypeError(f"{name} must be a whole number, got {type(value).__name__}")
-    if value < low:
-        raise ValueError(f"{name} must be at least {low}, got {value}")
-    return int(value)
+    if whole < low:
+        raise ValueError(f"{name} must be at least {low}, got {whole}")
+    return whole
+
+
+def generator(name: str, seed: object) -> np.random.Generator:
+    """Return the generator that a seed stands for, or the one that was given."""
+    if isinstance(seed, np.random.Generator):
+        return seed
+    return np.random.default_rng(integer(name, seed, low=0))
+
+
+def _type(dtype: DTypeLike) -> np.dtype[Any] | None:
+    """Return the type, or None if there is no such type."""
+    try:
+        # NumPy reads None as float64, even in a comparison.
+        return None if dtype is None else np.dtype(dtype)
+    except (TypeError, ValueError):
+        return None
 
 
 def float_type(dtype: DTypeLike) -> np.dtype[Any]:
     """Return float32 or float64."""
-    try:
-        found = None if dtype is None else np.dtype(dtype)
-    except (TypeError, ValueError):
-        found = None
-    # NumPy reads None as float64, even in a comparison.
+    found = _type(dtype)
     if found is None or found not in FLOATS:
         raise TypeError(f"dtype must be float32 or float64, got {dtype!r}")
     return found
 
 
-def host_array(name: str, value: object) -> Array:
-    """Return a NumPy array of booleans, integers, float32 or float64, without a copy."""
+def real_type(dtype: DTypeLike) -> np.dtype[Any]:
+    """Return a type of real numbers, of any width."""
+    found = _type(dtype)
+    if found is None or found.kind not in REALS:
+        raise TypeError(f"dtype must be a boolean, integer or float type, got {dtype!r}")
+    return found
+
+
+def any_array(name: str, value: object) -> Array:
+    """Return a NumPy array of any type, without a copy."""
     if hasattr(value, "__cuda_array_interface__"):
-        raise TypeError(f"{name} is on a GPU, but the device in use computes on the CPU")
+        raise TypeError(f"{name} is on a GPU, but what it is passed to computes on the CPU")
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name} is a masked array; fill or drop the masked values first")
     try:
-        array = np.asarray(value)
+        return np.asarray(value)
     except ValueError as error:
         raise ValueError(f"{name} is not a rectangular array: {error}") from None
-    if array.dtype.kind not in "biu" and array.dtype.newbyteorder("=") not in FLOATS:
+
+
+def of_kind(name: str, array: Array, kinds: str, expected: str) -> Array:
+    """Return the array if its type is of one of these kinds, NumPy's letters."""
+    if array.dtype.kind not in kinds:
+        raise TypeError(f"{name} has type {array.dtype}; expected {expected}")
+    return array
+
+
+def real_array(name: str, value: object) -> Array:
+    """Return a NumPy array of real numbers, of any width and byte order, without a copy."""
+    return of_kind(name, any_array(name, value), REALS, "real numbers")
+
+
+def host_array(name: str, value: object) -> Array:
+    """Return a NumPy array of booleans, integers, float32 or float64, as the kernels take it.
+
+    It is a copy only where the bytes are in foreign order.
+    """
+    array = any_array(name, value)
+    if array.dtype.kind not in INTEGERS and array.dtype.newbyteorder("=") not in FLOATS:
         raise TypeError(
             f"{name} has type {array.dtype}; expected float32, float64, integers or booleans"
         )
@@ -151,9 +200,15 @@ def arrays(dtype: Any = None, **values: object) -> list[Array]:
     else:
         target = np.dtype(np.float64)
     for name, array in found.items():
-        if array.size == 0:
-            raise ValueError(f"{name} is empty: its shape is {array.shape}")
+        filled(name, array)
     return [array.astype(target, copy=False) for array in found.values()]
+
+
+def filled(name: str, array: Array) -> Array:
+    """Return the array if it holds any value."""
+    if array.size == 0:
+        raise ValueError(f"{name} is empty: its shape is {array.shape}; expected at least 1 value")
+    return array
 
 
 def matrix(name: str, array: Array) -> Array:
@@ -161,6 +216,11 @@ def matrix(name: str, array: Array) -> Array:
     if array.ndim != 2:
         raise ValueError(f"{name} must have 2 dimensions, one example a column; got {array.shape}")
     return array
+
+
+def real_matrix(name: str, value: object) -> Array:
+    """Return a matrix of real numbers with at least one feature and one example."""
+    return filled(name, matrix(name, real_array(name, value)))
 
 
 def same_shape(name: str, array: Array, other: str, shape: tuple[int, ...]) -> None:
@@ -202,9 +262,7 @@ def targets(
     cross-entropy; a vector of m values for one output of squared error. ``examples`` and
     ``output`` are what the caller calls the arrays that Y is held against.
     """
-    found = host_array("Y", Y)
-    if found.size == 0:
-        raise ValueError(f"Y is empty: its shape is {found.shape}")
+    found = filled("Y", host_array("Y", Y))
     if found.dtype.kind == "f" and np.isnan(found).any():
         raise ValueError(f"Y holds NaN: {int(np.isnan(found).sum())} of its {found.size} values")
     if found.ndim == 1 and loss == "cross_entropy":

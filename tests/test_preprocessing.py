@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fractions
 import math
 import pickle
 
@@ -21,6 +22,12 @@ from fastnn.preprocessing import (
 )
 
 FLOATS = [np.float32, np.float64]
+
+# What a message says of every such argument.
+NO_FLOAT_TYPE = "dtype must be float32 or float64, got "
+NO_MATRIX = "must have 2 dimensions, one example a column; got "
+NO_SHARE = r"test_fraction must lie in \(0, 1\), got "
+NO_FLAG = r"stratify must be True or False \(the classes are those of y\), got "
 
 
 def random_matrix(n, m, dtype=np.float64, seed=0):
@@ -76,11 +83,15 @@ def test_flatten_images_copies_where_it_must():
     [
         (np.zeros((8, 8)), ValueError, r"images has shape \(8, 8\): expected \(m, h, w, c\)"),
         (np.zeros((1, 2, 3, 4, 5)), ValueError, r"images has shape \(1, 2, 3, 4, 5\)"),
-        (np.zeros((0, 8, 8)), ValueError, r"images is empty, its shape is \(0, 8, 8\)"),
+        (
+            np.zeros((0, 8, 8)),
+            ValueError,
+            r"images is empty: its shape is \(0, 8, 8\); expected at least 1",
+        ),
         (np.zeros((3, 8, 0)), ValueError, "images is empty"),
-        (np.full((1, 2, 2), "a"), TypeError, "images has dtype <U1: expected real numbers"),
-        (np.zeros((1, 2, 2), complex), TypeError, "images has dtype complex128"),
-        ([[[1, 2], [3]]], ValueError, "images cannot be made into an array"),
+        (np.full((1, 2, 2), "a"), TypeError, "images has type <U1; expected real numbers"),
+        (np.zeros((1, 2, 2), complex), TypeError, "images has type complex128"),
+        ([[[1, 2], [3]]], ValueError, "images is not a rectangular array"),
     ],
 )
 def test_flatten_images_refuses(images, error, message):
@@ -135,13 +146,13 @@ def test_scale_pixels_lets_nan_and_infinity_through():
 @pytest.mark.parametrize(
     ("images", "dtype", "error", "message"),
     [
-        (np.zeros(3, np.int64), np.float32, TypeError, "images has dtype int64: expected uint8 or"),
-        (np.zeros(3, np.uint16), np.float32, TypeError, "images has dtype uint16"),
-        (np.zeros(3, bool), np.float32, TypeError, "images has dtype bool"),
+        (np.zeros(3, np.int64), np.float32, TypeError, "images has type int64; expected uint8 or"),
+        (np.zeros(3, np.uint16), np.float32, TypeError, "images has type uint16"),
+        (np.zeros(3, bool), np.float32, TypeError, "images has type bool"),
         (np.zeros((0, 3), np.uint8), np.float32, ValueError, "images is empty"),
-        (np.zeros(3, np.uint8), np.float16, TypeError, "dtype is .*float16.*: expected float32 or"),
-        (np.zeros(3, np.uint8), "nonsense", TypeError, "dtype is 'nonsense': expected float32"),
-        (np.zeros(3, np.uint8), None, TypeError, "dtype is None: expected float32 or float64"),
+        (np.zeros(3, np.uint8), np.float16, TypeError, NO_FLOAT_TYPE + ".*float16"),
+        (np.zeros(3, np.uint8), "nonsense", TypeError, NO_FLOAT_TYPE + "'nonsense'"),
+        (np.zeros(3, np.uint8), None, TypeError, NO_FLOAT_TYPE + "None"),
     ],
 )
 def test_scale_pixels_refuses(images, dtype, error, message):
@@ -335,14 +346,14 @@ def test_standardizer_wants_as_many_features_as_in_fit(method):
 @pytest.mark.parametrize(
     ("X", "error", "message"),
     [
-        ([1.0, 2.0], ValueError, r"X has shape \(2,\): expected \(n, m\), one example a column"),
-        (np.zeros((1, 1, 1)), ValueError, r"X has shape \(1, 1, 1\)"),
-        (np.zeros((0, 3)), ValueError, r"X is empty, its shape is \(0, 3\)"),
+        ([1.0, 2.0], ValueError, rf"X {NO_MATRIX}\(2,\)"),
+        (np.zeros((1, 1, 1)), ValueError, rf"X {NO_MATRIX}\(1, 1, 1\)"),
+        (np.zeros((0, 3)), ValueError, r"X is empty: its shape is \(0, 3\); expected at least 1"),
         (np.zeros((1, 0)), ValueError, "X is empty"),
-        ([["a", "b"]], TypeError, "X has dtype <U1: expected real numbers"),
-        ([[1j]], TypeError, "X has dtype complex128"),
-        ([[None, 1]], TypeError, "X has dtype object"),
-        ([[1, 2], [3]], ValueError, "X cannot be made into an array"),
+        ([["a", "b"]], TypeError, "X has type <U1; expected real numbers"),
+        ([[1j]], TypeError, "X has type complex128"),
+        ([[None, 1]], TypeError, "X has type object"),
+        ([[1, 2], [3]], ValueError, "X is not a rectangular array"),
     ],
 )
 def test_standardizer_refuses(method, X, error, message):
@@ -369,7 +380,7 @@ def test_fit_counts_and_places_what_is_not_finite(call):
 
 @pytest.mark.parametrize("dtype", [np.float16, np.int32, "nonsense", object])
 def test_standardizer_refuses_other_dtypes(dtype):
-    with pytest.raises(TypeError, match="dtype is .*: expected float32 or float64"):
+    with pytest.raises(TypeError, match=NO_FLOAT_TYPE):
         Standardizer(dtype)
 
 
@@ -392,7 +403,7 @@ def test_standardize_of_one_set_is_a_tuple_of_one():
 
 def test_standardize_names_the_argument():
     X = random_matrix(3, 5)
-    with pytest.raises(ValueError, match=r"X_train has shape \(5,\)"):
+    with pytest.raises(ValueError, match=rf"X_train {NO_MATRIX}\(5,\)"):
         standardize(X[0], X)
     with pytest.raises(ValueError, match="X_train has 1 NaN or infinite value, in feature 0"):
         standardize([[np.nan, 1.0]])
@@ -400,7 +411,7 @@ def test_standardize_names_the_argument():
         standardize(X, X, X[:2])
     with pytest.raises(ValueError, match=r"others\[0\] is empty"):
         standardize(X, X[:, :0])
-    with pytest.raises(TypeError, match="dtype is 'int8': expected float32 or float64"):
+    with pytest.raises(TypeError, match=NO_FLOAT_TYPE + "'int8'"):
         standardize(X, dtype="int8")
 
 
@@ -442,12 +453,12 @@ def test_one_hot_takes_booleans_as_two_classes():
         ([[0, 1]], None, ValueError, r"labels has shape \(1, 2\): expected \(m,\)"),
         (3, None, ValueError, r"labels has shape \(\): expected \(m,\)"),
         ([], None, ValueError, "labels is empty"),
-        ([0.0, np.nan], None, TypeError, "labels has dtype float64: expected integers"),
-        (["a"], None, TypeError, "labels has dtype <U1: expected integers"),
-        ([[0], [0, 1]], None, ValueError, "labels cannot be made into an array"),
-        ([0], 0, ValueError, "n_classes is 0: expected an integer >= 1"),
-        ([0], 2.0, TypeError, "n_classes is 2.0: expected an integer >= 1"),
-        ([0], True, TypeError, "n_classes is True: expected an integer"),
+        ([0.0, np.nan], None, TypeError, "labels has type float64; expected integers"),
+        (["a"], None, TypeError, "labels has type <U1; expected integers"),
+        ([[0], [0, 1]], None, ValueError, "labels is not a rectangular array"),
+        ([0], 0, ValueError, "n_classes must be at least 1, got 0"),
+        ([0], 2.0, TypeError, "n_classes must be a whole number, got float"),
+        ([0], True, TypeError, "n_classes must be a whole number, got bool"),
     ],
 )
 def test_one_hot_refuses(labels, n_classes, error, message):
@@ -457,7 +468,7 @@ def test_one_hot_refuses(labels, n_classes, error, message):
 
 @pytest.mark.parametrize("dtype", [None, object, "nonsense", str, complex])
 def test_one_hot_refuses_other_dtypes(dtype):
-    with pytest.raises(TypeError, match="dtype is .*: expected a boolean, integer or float type"):
+    with pytest.raises(TypeError, match="dtype must be a boolean, integer or float type, got "):
         one_hot([0, 1], dtype=dtype)
 
 
@@ -592,8 +603,8 @@ LABELS = np.array([0, 0, 0, 1, 1, 1])
 @pytest.mark.parametrize(
     ("X", "y", "keywords", "error", "message"),
     [
-        (MATRIX[0], LABELS, {}, ValueError, r"X has shape \(6,\): expected \(n, m\)"),
-        (np.zeros((6, 2, 2)), LABELS, {}, ValueError, r"X has shape \(6, 2, 2\)"),
+        (MATRIX[0], LABELS, {}, ValueError, rf"X {NO_MATRIX}\(6,\)"),
+        (np.zeros((6, 2, 2)), LABELS, {}, ValueError, rf"X {NO_MATRIX}\(6, 2, 2\)"),
         (MATRIX.T, LABELS, {}, ValueError, r"y has 6 examples but X has 2 \(columns\)"),
         (MATRIX, LABELS[:, np.newaxis], {}, ValueError, "y has 1 examples but X has 6"),
         (MATRIX, 3, {}, ValueError, r"y has shape \(\): expected \(m,\) or \(n_y, m\)"),
@@ -601,18 +612,30 @@ LABELS = np.array([0, 0, 0, 1, 1, 1])
         (MATRIX, np.zeros((0, 6)), {}, ValueError, "y is empty"),
         (MATRIX[:, :0], LABELS[:0], {}, ValueError, "X is empty"),
         (MATRIX[:, :1], LABELS[:1], {}, ValueError, "X has 1 example .* at least 2"),
-        (MATRIX.astype(str), LABELS, {}, TypeError, "X has dtype .*: expected real numbers"),
-        (MATRIX, LABELS, {"test_fraction": 0.0}, ValueError, "test_fraction is 0.0: expected"),
-        (MATRIX, LABELS, {"test_fraction": 1}, ValueError, "test_fraction is 1: expected"),
-        (MATRIX, LABELS, {"test_fraction": -0.5}, ValueError, "test_fraction is -0.5"),
-        (MATRIX, LABELS, {"test_fraction": math.nan}, ValueError, "test_fraction is nan"),
-        (MATRIX, LABELS, {"test_fraction": "0.2"}, TypeError, "test_fraction is '0.2'"),
-        (MATRIX, LABELS, {"test_fraction": True}, TypeError, "test_fraction is True"),
-        (MATRIX, LABELS, {"seed": -1}, ValueError, "seed is -1: expected an integer >= 0"),
-        (MATRIX, LABELS, {"seed": 0.5}, TypeError, "seed is 0.5: expected an integer >= 0"),
-        (MATRIX, LABELS, {"seed": None}, TypeError, "seed is None: expected an integer >= 0"),
-        (MATRIX, LABELS, {"stratify": LABELS}, TypeError, "stratify is of type ndarray"),
-        (MATRIX, LABELS, {"stratify": 1}, TypeError, "stratify is of type int"),
+        (MATRIX.astype(str), LABELS, {}, TypeError, "X has type .*; expected real numbers"),
+        (MATRIX, LABELS, {"test_fraction": 0.0}, ValueError, NO_SHARE + "0$"),
+        (MATRIX, LABELS, {"test_fraction": 1}, ValueError, NO_SHARE + "1$"),
+        (MATRIX, LABELS, {"test_fraction": -0.5}, ValueError, NO_SHARE + "-0.5$"),
+        (MATRIX, LABELS, {"test_fraction": math.nan}, ValueError, NO_SHARE + "nan$"),
+        (
+            MATRIX,
+            LABELS,
+            {"test_fraction": "0.2"},
+            TypeError,
+            "test_fraction must be a number, got str",
+        ),
+        (
+            MATRIX,
+            LABELS,
+            {"test_fraction": True},
+            TypeError,
+            "test_fraction must be a number, got bool",
+        ),
+        (MATRIX, LABELS, {"seed": -1}, ValueError, "seed must be at least 0, got -1"),
+        (MATRIX, LABELS, {"seed": 0.5}, TypeError, "seed must be a whole number, got float"),
+        (MATRIX, LABELS, {"seed": None}, TypeError, "seed must be a whole number, got NoneType"),
+        (MATRIX, LABELS, {"stratify": LABELS}, TypeError, NO_FLAG + "ndarray$"),
+        (MATRIX, LABELS, {"stratify": 1}, TypeError, NO_FLAG + "int$"),
         (
             MATRIX,
             np.arange(6),
@@ -653,10 +676,70 @@ LABELS = np.array([0, 0, 0, 1, 1, 1])
             np.array([None] * 6),
             {"stratify": True},
             TypeError,
-            "y has dtype object: expected numbers or strings",
+            "y has type object; expected numbers or strings",
         ),
     ],
 )
 def test_split_refuses(X, y, keywords, error, message):
     with pytest.raises(error, match=message):
         train_test_split(X, y, **keywords)
+
+
+# What all functions share
+
+
+class OnGpu:
+    """What an array on a GPU looks like from outside."""
+
+    __cuda_array_interface__ = {"shape": (2, 2), "typestr": "<f4", "data": (1, False), "version": 3}
+
+    def __array__(self, *arguments, **options):
+        raise AssertionError("copied to the host without being asked")
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (np.ma.masked_array(MATRIX, mask=MATRIX == 0), "is a masked array; fill or drop"),
+        (OnGpu(), "is on a GPU, but"),
+    ],
+    ids=["masked", "on a GPU"],
+)
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("images", flatten_images),
+        ("images", scale_pixels),
+        ("X", Standardizer().fit),
+        ("X", Standardizer().fit(MATRIX).transform),
+        ("X", Standardizer().fit(MATRIX).inverse_transform),
+        ("X_train", standardize),
+        (r"others\[0\]", lambda value: standardize(MATRIX, value)),
+        ("labels", one_hot),
+        ("X", lambda value: train_test_split(value, LABELS)),
+        ("y", lambda value: train_test_split(MATRIX, value)),
+    ],
+)
+def test_what_would_lose_its_mask_or_leave_its_gpu_is_refused(name, call, value, message):
+    with pytest.raises(TypeError, match=f"{name} {message}"):
+        call(value)
+
+
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.int16, ">i4", np.float16, ">f4", "g"])
+def test_numbers_of_any_width_and_byte_order_keep_their_type(dtype):
+    images = frozen((np.arange(24).reshape(6, 2, 2) % 2).astype(dtype))
+    X = flatten_images(images)
+    assert X.dtype == images.dtype and np.shares_memory(X, images)
+    parts = train_test_split(X, X[0], stratify=True)
+    assert all(part.dtype == images.dtype for part in parts)
+    transformed = Standardizer().fit_transform(X)
+    assert transformed.dtype == (np.float32 if dtype == ">f4" else np.float64)
+    np.testing.assert_array_equal(transformed, Standardizer().fit_transform(X.astype(np.int64)))
+
+
+def test_what_counts_as_a_number_may_be_of_any_class():
+    X, y = numbered(10)
+    fifth = train_test_split(X, y, fractions.Fraction(1, 5), seed=np.array(3))
+    for part, other in zip(fifth, train_test_split(X, y, np.float32(0.2), 3), strict=True):
+        np.testing.assert_array_equal(part, other)
+    np.testing.assert_array_equal(one_hot([0, 1], np.array(3)), one_hot([0, 1], 3))
