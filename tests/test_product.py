@@ -11,16 +11,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastnn.kernels.cpu.compiler import OPTIONS, kernel
-from fastnn.kernels.cpu.product import A_PACK_ROWS, A_ROWS, K_BLOCK, PANEL_BYTES, product
-from fastnn.kernels.cpu.vectors import (
-    ACCUMULATE,
-    BIAS,
-    TILE_ROWS,
-    TILE_VECTORS,
-    VECTOR_BYTES,
-    ZERO,
-    vector_sum,
+from fastnn.kernels.cpu.product import (
+    A_PACK_ROWS,
+    A_ROWS,
+    B_BYTES,
+    DOT_VECTORS,
+    K_BLOCK,
+    LENGTH_PER_ROW,
+    PACK_ROWS,
+    PANEL_BYTES,
+    product,
 )
+from fastnn.kernels.cpu.tiles import ACCUMULATE, BIAS, DOT_COLUMNS, DOT_ROWS, ZERO
+from fastnn.kernels.cpu.vectors import TILE_ROWS, TILE_VECTORS, VECTOR_BYTES, vector_sum
 
 GUARD = 1e30
 
@@ -72,6 +75,34 @@ def test_every_tile(dtype, b_transposed):
             np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("start", [ZERO, ACCUMULATE, BIAS])
+def test_every_tile_of_dots(start, dtype):
+    lanes = VECTOR_BYTES // np.dtype(dtype).itemsize
+    width = min(lanes, DOT_COLUMNS)
+    for M in range(1, DOT_ROWS + 2):
+        for N in {1, 2, width - 1, width, width + 1}:
+            for K in {1, lanes - 1, lanes, lanes + 1, LENGTH_PER_ROW * M, DOT_VECTORS * lanes + 1}:
+                found, expected = compute(M, N, K, dtype, start, False, True)
+                np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("start", [ZERO, ACCUMULATE, BIAS])
+def test_one_column(start, dtype):
+    # Alone in memory, as one example is: C is then the row of a transposed product.
+    random = np.random.default_rng(0)
+    panel = np.empty(0, dtype)
+    for M in (1, DOT_COLUMNS, 2 * DOT_COLUMNS + 1):
+        for K in (1, 5, 70):
+            A, x = random.integers(-3, 4, (M, K)), random.integers(-3, 4, K)
+            bias, old = random.integers(-3, 4, M), random.integers(-3, 4, M)
+            A, x, bias, C = (a.astype(dtype) for a in (A, x, bias, old))
+            call(C, 0, 1, A.reshape(-1), K, 1, x, 1, 1, M, 1, K, start, bias, panel)
+            expected = A @ x + {ZERO: 0, ACCUMULATE: old, BIAS: bias}[start]
+            np.testing.assert_array_equal(C, expected)
+
+
 @pytest.mark.compiled  # a hundred thousand steps each: too long as Python
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("K", [1, K_BLOCK - 1, K_BLOCK, K_BLOCK + 1, 2 * K_BLOCK + 3])
@@ -92,6 +123,20 @@ def test_many_rows_of_a_transposed_a(M, start, dtype):
         for b_transposed in (False, True):
             found, expected = compute(M, N, K_BLOCK + 3, dtype, start, True, b_transposed)
             np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.compiled
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("start", [ZERO, ACCUMULATE, BIAS])
+def test_several_blocks_of_b(start, dtype):
+    span = B_BYTES // np.dtype(dtype).itemsize // K_BLOCK
+    for a_transposed in (False, True):
+        for b_transposed in (False, True):
+            for M in (PACK_ROWS, A_PACK_ROWS + 1):
+                found, expected = compute(
+                    M, 2 * span + 5, K_BLOCK + 3, dtype, start, a_transposed, b_transposed
+                )
+                np.testing.assert_array_equal(found, expected)
 
 
 @settings(max_examples=150, deadline=None)
@@ -135,8 +180,14 @@ def test_the_machine_code_holds_the_widest_vectors_and_its_loops_do_not_spill(dt
     multiplies = [line for line in assembly.splitlines() if register in line and "vfmadd" in line]
     # One FMA for each accumulator of each tile, at least: LLVM may unroll.
     assert len(multiplies) >= sum(range(1, TILE_ROWS + 1)) * sum(range(1, TILE_VECTORS + 1))
-    # A block of code between two labels that multiplies is the body of a tile's loop.
-    for block in re.split(r"^\S+:", assembly, flags=re.MULTILINE):
-        if "vfmadd" in block:
-            vectors = [line for line in block.splitlines() if register in line]
-            assert not [line for line in vectors if "(%rsp)" in line]
+    # Code that ends in a jump to its own label, and multiplies, is the body of a tile's loop.
+    pieces = re.split(r"^(\S+):", assembly, flags=re.MULTILINE)
+    loops = [
+        code
+        for label, code in zip(pieces[1::2], pieces[2::2], strict=True)
+        if "vfmadd" in code and re.search(rf"\sj\w+\s+{re.escape(label)}\s", code)
+    ]
+    assert len(loops) >= TILE_ROWS * TILE_VECTORS + DOT_ROWS
+    for loop in loops:
+        vectors = [line for line in loop.splitlines() if register in line]
+        assert not [line for line in vectors if "(%rsp)" in line]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import _thread
+import signal
 import threading
 import time
 from functools import partial
@@ -291,8 +293,16 @@ def test_an_interrupted_fit_keeps_the_last_whole_epoch(at, patience):
     assert fit(net, X, y, epochs=1).stopped == "epochs"
 
 
+@pytest.fixture
+def interrupts():
+    """Python's own handler of Ctrl-C: a process that was started in the background has none."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interrupts")
 def test_a_real_interrupt_ends_a_long_fit_soon():
-    _thread = pytest.importorskip("_thread")
     X, y = moons(2000)
     net = network()
     net.fit(X, y, epochs=1, batch_size=10)

@@ -17,7 +17,8 @@ from ..codes import SOFTMAX
 from .activations import products, softmax_backward_columns, softmax_columns, values
 from .compiler import helper, kernel
 from .product import product
-from .vectors import BIAS, TILE_VECTORS, VECTOR_BYTES, ZERO, vector_sum
+from .tiles import BIAS, ZERO
+from .vectors import TILE_VECTORS, VECTOR_BYTES, vector_sum
 
 # Values summed in the array's own type before the sum goes on in float64.
 _SUM_BLOCK = 1024

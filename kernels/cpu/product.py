@@ -7,28 +7,38 @@ unit stride along its rows. So one function serves W A, W^T dZ and dZ A^T in bot
 
 The loops cut C into tiles of TILE_ROWS x (TILE_VECTORS * LANES), whose sums stay in registers
 while k runs; each step of k reads one line of B as vectors, and one value of A per row, which is
-broadcast. A panel of B, K_BLOCK lines of one tile's width, is used by all tiles of a column
-before the next is touched, so that it stays in the cache. Where B's lines are not contiguous the
-panel is a transposed copy, made in registers, LANES x LANES values at a time.
+broadcast. A block of B, K_BLOCK lines of many tiles' width, is first copied into the panel, tile
+by tile: then it streams from the L2 cache in one piece, once for each TILE_ROWS rows of A, which
+meanwhile stay in the L1 cache, while the rows of C that they make are written from left to right.
+Where B's lines are not contiguous the copy is a transposed one, made in registers, LANES x LANES
+values at a time.
+
+Three shapes go other ways: few rows of C (``stream``), long sums for few of them (``dots``), and
+a single column, which is the row of a transposed product.
 """
 
 from __future__ import annotations
 
 from .compiler import helper
-from .vectors import (
+from .tiles import (
     ACCUMULATE,
     BIAS,
-    TILE_ROWS,
-    TILE_VECTORS,
-    VECTOR_BYTES,
-    never_inline,
+    BIAS_EACH,
+    DOT_COLUMNS,
+    DOT_ROWS,
+    copy_lines,
+    copy_pieces,
+    dot_tile,
     tile,
     transpose_tile,
-    vector_dot,
 )
+from .vectors import TILE_ROWS, TILE_VECTORS, VECTOR_BYTES, never_inline
 
-# Lines of B in one panel: 256 lines of 256 bytes are 64 KiB, well inside the L2 cache.
+# The columns of A, and lines of B, that are worked off before the next.
 K_BLOCK = 256
+
+# So short a sum, and a block of B is one tile wide: it then stays in the L1 cache.
+K_SHORT = 128
 
 # From so many rows of C on, B is copied into aligned panels even where its lines are contiguous:
 # lines that cross the cache's would be read once for each tile.
@@ -37,38 +47,69 @@ PACK_ROWS = 4 * TILE_ROWS
 # How the product of a few rows goes through B: so many lines at a time, for so many tiles.
 STREAM_LINES, STREAM_TILES = 8, 16
 
-# So few rows, so long, are multiplied value by value: B need not be transposed to be used once.
-DOT_ROWS, DOT_LENGTH = 2, 128
+# Where the columns of B are contiguous, FEW_ROWS of C are multiplied column by column: B need not
+# be transposed to be used so few times. So are up to SOME_ROWS, if the sums are LENGTH_PER_ROW
+# times as long; in pieces of DOT_VECTORS vectors, so that those rows of A stay in the L1 cache.
+FEW_ROWS, SOME_ROWS, LENGTH_PER_ROW, DOT_VECTORS = 2, 12, 20, 32
 
-# From so many rows of C on, a transposed A is copied as well, so many rows of C at a time: the
-# values that a tile broadcasts would else lie a whole line of A apart.
-A_PACK_ROWS, A_ROWS = 128, 512
+# From so many rows and columns of C on, a transposed A is copied as well, so many rows of C at a
+# time: the values that a tile broadcasts would else lie a whole line of A apart.
+A_PACK_ROWS, A_ROWS = 128, 512 // TILE_ROWS * TILE_ROWS
 
-# The memory of a panel of B, and after it a block of A, for the element size that needs most.
-B_BYTES = K_BLOCK * TILE_VECTORS * VECTOR_BYTES
+# The memory of a block of B, about a quarter of an L2 cache; and after it of a block of A, for the
+# element size that needs most.
+B_BYTES = 512 * 1024
 PANEL_BYTES = B_BYTES + A_ROWS * K_BLOCK * 8
 
 
 @helper
-def pack(panel, B, b, b_row, b_col, k, n):
-    """Copy a block of B, (k, n), into the panel, one line of the tile's width after another."""
+def pack(panel, place, B, b, b_row, b_col, k, n):
+    """Copy lines of B, (k, n), n at most a tile's width, to one line of that width each."""
     lanes = VECTOR_BYTES // B.itemsize
     width = TILE_VECTORS * lanes
     if b_col == 1:
-        for row in range(k):
-            line = B[b + row * b_row : b + row * b_row + n]
-            target = panel[row * width : row * width + n]
-            for j in range(n):
-                target[j] = line[j]
-    else:
-        for j in range(0, n, lanes):
-            rows = min(lanes, n - j)
-            for row in range(0, k, lanes):
-                transpose_tile(
-                    panel, row * width + j, width,
-                    B, b + j * b_col + row, b_col,
-                    rows, min(lanes, k - row),
-                )  # fmt: skip
+        copy_lines(panel, place, width, B, b, b_row, k, n)
+        return
+    for j in range(0, n, lanes):
+        for row in range(0, k, lanes):
+            transpose_tile(
+                panel, place + row * width + j, width,
+                B, b + j * b_col + row, b_col,
+                min(lanes, n - j), min(lanes, k - row),
+            )  # fmt: skip
+
+
+@helper
+def pack_transposed(panel, place, A, a, a_col, k, m):
+    """Copy columns of a transposed A, (m, k), to TILE_ROWS values of each k side by side."""
+    whole = m // TILE_ROWS
+    rest = m - whole * TILE_ROWS
+    step = TILE_ROWS * k
+    for column in range(k):
+        source, target = a + column * a_col, place + column * TILE_ROWS
+        copy_pieces(panel, target, step, A, source, TILE_ROWS, whole, TILE_ROWS)
+        copy_pieces(panel, target + whole * step, 0, A, source + whole * TILE_ROWS, 0, 1, rest)
+
+
+@helper
+def tiles(
+    C, c, c_row, A, a, a_row, a_col, a_step, B, b, b_row, b_step, M, N, K, start, bias, o
+):  # fmt: skip
+    """All tiles of a block of C, from left to right, and then from top to bottom.
+
+    ``a_step`` and ``b_step`` lead from the tile of one row, or column, of C to that of the next.
+    """
+    never_inline()  # one copy of the tiles' code, whoever calls
+    width = TILE_VECTORS * (VECTOR_BYTES // B.itemsize)
+    for i in range(0, M, TILE_ROWS):
+        for j in range(0, N, width):
+            tile(
+                min(TILE_ROWS, M - i), min(width, N - j), K, start,
+                C, c + i * c_row + j, c_row,
+                A, a + i * a_step, a_row, a_col,
+                B, b + j * b_step, b_row,
+                bias, o + i,
+            )  # fmt: skip
 
 
 @helper
@@ -78,96 +119,91 @@ def stream(C, c, c_row, A, a, a_row, a_col, B, b, b_row, M, N, K, start, bias, o
     A few lines of B at a time, each a long way: streams that the processor can foresee. The lines
     of C that they add to stay in the cache.
     """
-    width = TILE_VECTORS * (VECTOR_BYTES // B.itemsize)
-    for far in range(0, N, STREAM_TILES * width):
-        end = min(far + STREAM_TILES * width, N)
+    span = STREAM_TILES * TILE_VECTORS * (VECTOR_BYTES // B.itemsize)
+    for j in range(0, N, span):
         for k in range(0, K, STREAM_LINES):
-            depth = min(STREAM_LINES, K - k)
-            begin = start if k == 0 else ACCUMULATE
-            for j in range(far, end, width):
-                tile(
-                    M, min(width, end - j), depth, begin,
-                    C, c + j, c_row,
-                    A, a + k * a_col, a_row, a_col,
-                    B, b + k * b_row + j, b_row,
-                    bias, o,
-                )  # fmt: skip
+            tiles(
+                C, c + j, c_row,
+                A, a + k * a_col, a_row, a_col, a_row,
+                B, b + k * b_row + j, b_row, 1,
+                M, min(span, N - j), min(STREAM_LINES, K - k),
+                start if k == 0 else ACCUMULATE, bias, o,
+            )  # fmt: skip
 
 
 @helper
 def dots(C, c, c_row, A, a, a_row, B, b, b_col, M, N, K, start, bias, o):
-    """The product for a few long rows of A, where B's columns are contiguous as well."""
-    for j in range(N):
-        column = B[b + j * b_col : b + j * b_col + K]
-        for i in range(M):
-            total = vector_dot(A[a + i * a_row : a + i * a_row + K], column)
-            if start == ACCUMULATE:
-                total += C[c + i * c_row + j]
-            elif start == BIAS:
-                total += bias[o + i]
-            C[c + i * c_row + j] = total
-
-
-@helper
-def with_packed_a(C, c, c_row, A, a, a_col, B, b, b_row, b_col, M, N, K, start, bias, o, panel):
-    """The product for many rows of C where A stands transposed: both are copied, by blocks."""
-    width = TILE_VECTORS * (VECTOR_BYTES // B.itemsize)
-    place = B_BYTES // B.itemsize
-    for top in range(0, M, A_ROWS):
-        height = min(A_ROWS, M - top)
-        for k in range(0, K, K_BLOCK):
-            depth = min(K_BLOCK, K - k)
-            begin = start if k == 0 else ACCUMULATE
-            for row in range(depth):
-                line = A[a + top + (k + row) * a_col : a + top + (k + row) * a_col + height]
-                target = panel[place + row * height : place + (row + 1) * height]
-                for i in range(height):
-                    target[i] = line[i]
-            for j in range(0, N, width):
-                columns = min(width, N - j)
-                pack(panel, B, b + k * b_row + j * b_col, b_row, b_col, depth, columns)
-                for i in range(0, height, TILE_ROWS):
-                    tile(
-                        min(TILE_ROWS, height - i), columns, depth, begin,
-                        C, c + (top + i) * c_row + j, c_row,
-                        panel, place + i, 1, height,
-                        panel, 0, width,
-                        bias, o + top + i,
-                    )  # fmt: skip
+    """The product where A's rows and B's columns are contiguous: a vector of partial sums each."""
+    lanes = VECTOR_BYTES // B.itemsize
+    width = min(lanes, DOT_COLUMNS)
+    piece = K if M <= DOT_ROWS else DOT_VECTORS * lanes
+    for k in range(0, K, piece):
+        begin = start if k == 0 else ACCUMULATE
+        for j in range(0, N, width):
+            for i in range(0, M, DOT_ROWS):
+                dot_tile(
+                    min(DOT_ROWS, M - i), min(width, N - j), min(piece, K - k), begin,
+                    C, c + i * c_row + j, c_row,
+                    A, a + i * a_row + k, a_row,
+                    B, b + j * b_col + k, b_col,
+                    bias, o + (j if start == BIAS_EACH else i),
+                )  # fmt: skip
 
 
 @helper
 def product(C, c, c_row, A, a, a_row, a_col, B, b, b_row, b_col, M, N, K, start, bias, o, panel):
     """C (M, N) = start + A (M, K) @ B (K, N); ``o`` is the place of the first row's bias."""
     never_inline()
-    width = TILE_VECTORS * (VECTOR_BYTES // B.itemsize)
-    if b_row == 1 and a_col == 1 and M <= DOT_ROWS and K >= DOT_LENGTH:
-        dots(C, c, c_row, A, a, a_row, B, b, b_col, M, N, K, start, bias, o)
-        return
-    if a_row == 1 and M >= A_PACK_ROWS and N >= A_PACK_ROWS:
-        with_packed_a(
-            C, c, c_row, A, a, a_col, B, b, b_row, b_col, M, N, K, start, bias, o, panel
-        )  # fmt: skip
-        return
+    if a_col == 1 and b_row == 1:
+        if N == 1 and c_row == 1:
+            begin = BIAS_EACH if start == BIAS else start
+            dots(C, c, 1, B, b, 1, A, a, a_row, 1, M, K, begin, bias, o)
+            return
+        if M <= FEW_ROWS or (M <= SOME_ROWS and K >= LENGTH_PER_ROW * M):
+            dots(C, c, c_row, A, a, a_row, B, b, b_col, M, N, K, start, bias, o)
+            return
     if b_col == 1 and M <= TILE_ROWS:
         stream(C, c, c_row, A, a, a_row, a_col, B, b, b_row, M, N, K, start, bias, o)
         return
+
+    width = TILE_VECTORS * (VECTOR_BYTES // B.itemsize)
     packed = b_col != 1 or M >= PACK_ROWS
-    for j in range(0, N, width):
-        columns = min(width, N - j)
+    turned = a_row == 1 and a_col != 1 and M >= A_PACK_ROWS and N >= A_PACK_ROWS
+    span = B_BYTES // B.itemsize // K_BLOCK
+    if not packed or (K <= K_SHORT and not turned):
+        span = width
+    block = B_BYTES // B.itemsize  # where a block of A begins
+    for j in range(0, N, span):
+        columns = min(span, N - j)
         for k in range(0, K, K_BLOCK):
             depth = min(K_BLOCK, K - k)
             begin = start if k == 0 else ACCUMULATE
-            if packed:
-                pack(panel, B, b + k * b_row + j * b_col, b_row, b_col, depth, columns)
-                source, s, s_row = panel, 0, width
-            else:
-                source, s, s_row = B, b + k * b_row + j, b_row
-            for i in range(0, M, TILE_ROWS):
-                tile(
-                    min(TILE_ROWS, M - i), columns, depth, begin,
+            at = b + k * b_row + j * b_col
+            if not packed:
+                tiles(
+                    C, c + j, c_row,
+                    A, a + k * a_col, a_row, a_col, a_row,
+                    B, at, b_row, 1,
+                    M, columns, depth, begin, bias, o,
+                )  # fmt: skip
+                continue
+            for n in range(0, columns, width):
+                wide = min(width, columns - n)
+                pack(panel, n * depth, B, at + n * b_col, b_row, b_col, depth, wide)
+            if not turned:
+                tiles(
+                    C, c + j, c_row,
+                    A, a + k * a_col, a_row, a_col, a_row,
+                    panel, 0, width, depth,
+                    M, columns, depth, begin, bias, o,
+                )  # fmt: skip
+                continue
+            for i in range(0, M, A_ROWS):
+                rows = min(A_ROWS, M - i)
+                pack_transposed(panel, block, A, a + i + k * a_col, a_col, depth, rows)
+                tiles(
                     C, c + i * c_row + j, c_row,
-                    A, a + i * a_row + k * a_col, a_row, a_col,
-                    source, s, s_row,
-                    bias, o + i,
+                    panel, block, 1, TILE_ROWS, depth,
+                    panel, 0, width, depth,
+                    rows, columns, depth, begin, bias, o + i,
                 )  # fmt: skip

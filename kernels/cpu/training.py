@@ -21,7 +21,8 @@ from .compiler import helper, kernel
 from .losses import output_block
 from .optimizers import add_penalties, penalty, update
 from .product import product
-from .vectors import ACCUMULATE, BIAS, ZERO, vector_sum
+from .tiles import ACCUMULATE, BIAS, ZERO
+from .vectors import vector_sum
 
 
 @helper

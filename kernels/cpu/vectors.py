@@ -1,9 +1,9 @@
 """The few pieces of LLVM that Numba has no words for, and a plain Python stand-in for each.
 
 ``fma``, ``bits``, ``from_bits``, ``select`` and ``polynomial`` serve the vector mathematics.
-``never_inline`` keeps a large function from being copied into each of its callers. ``tile``,
-``transpose_tile``, ``vector_sum`` and ``vector_dot`` work on explicit vectors of LANES values, so
-that the widest registers are used whatever LLVM would have chosen.
+``never_inline`` keeps a large function from being copied into each of its callers. ``Vectors``
+emits code on explicit vectors of LANES values, so that the widest registers are used whatever
+LLVM would have chosen: for ``vector_sum`` here, and for the matrix product in ``tiles``.
 
 The stand-ins do the same with NumPy when ``NUMBA_DISABLE_JIT`` is set: to debug the kernels line
 by line, and to measure which lines the tests reach.
@@ -46,9 +46,6 @@ elif "neon" in _FEATURES:
     VECTOR_BYTES, TILE_ROWS, TILE_VECTORS = 16, 6, 4
 else:
     VECTOR_BYTES, TILE_ROWS, TILE_VECTORS = 16, 6, 2
-
-# How a tile starts: from zeros, from what C holds, or from the bias of its row.
-ZERO, ACCUMULATE, BIAS = 0, 1, 2
 
 
 # ------------------------------------------------------------------ scalars
@@ -153,48 +150,77 @@ def _python_never_inline() -> None:
 # ------------------------------------------------------------------ vectors
 
 
-class _Vectors:
-    """Emits loads and stores of LANES values for one array element type."""
+class Vectors:
+    """Emits loads, stores and arithmetic of vectors of array elements: LANES of them, or fewer."""
 
-    def __init__(self, context: Any, builder: Any, array_type: Any) -> None:
+    def __init__(self, context: Any, builder: Any, array_type: Any, lanes: int = 0) -> None:
         self.builder = builder
+        self._of = context, array_type
         self.element = context.get_value_type(array_type.dtype)
-        self.lanes = VECTOR_BYTES // (array_type.dtype.bitwidth // 8)
-        self.type = ir.VectorType(self.element, self.lanes)
         self.align = array_type.dtype.bitwidth // 8
-        self.kind = f"v{self.lanes}f{array_type.dtype.bitwidth}"
-        self.mask_type = ir.VectorType(ir.IntType(1), self.lanes)
+        self.lanes = lanes or VECTOR_BYTES // self.align
+        self.type = ir.VectorType(self.element, self.lanes)
+        self._kind = f"v{self.lanes}f{array_type.dtype.bitwidth}"
+
+    def narrowed(self, lanes: int) -> Vectors:
+        """Return the same for vectors of so many lanes."""
+        context, array_type = self._of
+        return Vectors(context, self.builder, array_type, lanes)
+
+    def data(self, value: Any, offset: Any) -> Any:
+        """Return the address of a flat array's element."""
+        context, array_type = self._of
+        return self.pointer(
+            context.make_array(array_type)(context, self.builder, value).data, offset
+        )
 
     def pointer(self, base: Any, offset: Any) -> Any:
         return self.builder.gep(base, [offset])
 
-    def splat(self, value: Any) -> Any:
-        zero = ir.Constant(ir.IntType(32), 0)
-        one = self.builder.insert_element(ir.Constant(self.type, ir.Undefined), value, zero)
-        order = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [0] * self.lanes)
-        return self.builder.shuffle_vector(one, one, order)
+    def shuffle(self, a: Any, b: Any, lanes: list[int]) -> Any:
+        """Return these lanes of a and b, counted through both."""
+        order = ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), lanes)
+        return self.builder.shuffle_vector(a, b, order)
 
-    def _as_vector(self, pointer: Any) -> Any:
-        return self.builder.bitcast(pointer, self.type.as_pointer())
+    def halves(self, total: Any) -> tuple[Any, Vectors]:
+        """Return the sum of a vector's lower and upper half."""
+        half = self.lanes // 2
+        low = self.shuffle(total, total, list(range(half)))
+        high = self.shuffle(total, total, list(range(half, self.lanes)))
+        return self.builder.fadd(low, high), self.narrowed(half)
+
+    def splat(self, value: Any) -> Any:
+        vector = ir.VectorType(value.type, self.lanes)
+        zero = ir.Constant(ir.IntType(32), 0)
+        one = self.builder.insert_element(ir.Constant(vector, ir.Undefined), value, zero)
+        return self.shuffle(one, one, [0] * self.lanes)
+
+    def zeros(self) -> Any:
+        return ir.Constant(self.type, [0.0] * self.lanes)
 
     def load(self, pointer: Any, mask: Any = None) -> Any:
-        pointer = self._as_vector(pointer)
+        pointer = self.builder.bitcast(pointer, self.type.as_pointer())
         if mask is None:
             return self.builder.load(pointer, align=self.align)
-        zeros = ir.Constant(self.type, [0.0] * self.lanes)
-        arguments = [pointer, self._align(), mask, zeros]
-        return self._call(f"masked.load.{self.kind}.p0", self.type, arguments)
+        arguments = [pointer, self._align(), mask, self.zeros()]
+        return self._call(f"masked.load.{self._kind}.p0", self.type, arguments)
 
     def store(self, value: Any, pointer: Any, mask: Any = None) -> None:
-        pointer = self._as_vector(pointer)
+        pointer = self.builder.bitcast(pointer, self.type.as_pointer())
         if mask is None:
             self.builder.store(value, pointer, align=self.align)
         else:
             arguments = [value, pointer, self._align(), mask]
-            self._call(f"masked.store.{self.kind}.p0", ir.VoidType(), arguments)
+            self._call(f"masked.store.{self._kind}.p0", ir.VoidType(), arguments)
 
     def fma(self, a: Any, b: Any, c: Any) -> Any:
-        return self._call(f"fma.{self.kind}", self.type, [a, b, c])
+        return self._call(f"fma.{self._kind}", self.type, [a, b, c])
+
+    def first(self, count: Any) -> Any:
+        """Return the mask of the first ``count`` lanes."""
+        numbers = ir.VectorType(count.type, self.lanes)
+        lanes = ir.Constant(numbers, list(range(self.lanes)))
+        return self.builder.icmp_signed("<", lanes, self.splat(count))
 
     def _align(self) -> Any:
         return ir.Constant(ir.IntType(32), self.align)
@@ -205,149 +231,19 @@ class _Vectors:
         function = cgutils.get_or_insert_function(module, function_type, f"llvm.{name}")
         return self.builder.call(function, arguments)
 
-    def first(self, count: Any) -> Any:
-        """Return the mask of the first ``count`` lanes."""
-        integers = ir.VectorType(count.type, self.lanes)
-        zero = ir.Constant(ir.IntType(32), 0)
-        one = self.builder.insert_element(ir.Constant(integers, ir.Undefined), count, zero)
-        order = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [0] * self.lanes)
-        counts = self.builder.shuffle_vector(one, one, order)
-        numbers = ir.Constant(integers, list(range(self.lanes)))
-        return self.builder.icmp_signed("<", numbers, counts)
 
-
-def _data(context: Any, builder: Any, array_type: Any, value: Any) -> Any:
-    return context.make_array(array_type)(context, builder, value).data
-
-
-def _emit_tile(v: _Vectors, index: Any, rows: int, vectors: int, operands: Any) -> None:
-    """Emit a tile of ``rows`` x ``vectors`` accumulators: the code that does the arithmetic."""
-    builder = v.builder
-    pC, c_row, pA, a_row, a_col, pB, b_row, K, columns, start, pbias = operands
-    before = ir.Constant(index, (vectors - 1) * v.lanes)
-    masks = [None] * (vectors - 1) + [v.first(builder.sub(columns, before))]
-    sums = [[cgutils.alloca_once(builder, v.type) for _ in range(vectors)] for _ in range(rows)]
-
-    def at(row: Any, n: int) -> Any:
-        return v.pointer(row, ir.Constant(index, n * v.lanes))
-
-    def step(base: Any, stride: Any, i: int) -> Any:
-        return v.pointer(base, builder.mul(stride, ir.Constant(index, i)))
-
-    with builder.if_else(builder.icmp_signed("==", start, ir.Constant(index, ACCUMULATE))) as (
-        accumulate,
-        fresh,
-    ):
-        with accumulate:
-            for i in range(rows):
-                for n in range(vectors):
-                    builder.store(v.load(at(step(pC, c_row, i), n), masks[n]), sums[i][n])
-        with fresh:
-            with_bias = builder.icmp_signed("==", start, ir.Constant(index, BIAS))
-            for i in range(rows):
-                # Only where there is a bias is its address read.
-                value = cgutils.alloca_once_value(builder, ir.Constant(v.element, 0.0))
-                with builder.if_then(with_bias):
-                    builder.store(builder.load(v.pointer(pbias, ir.Constant(index, i))), value)
-                vector = v.splat(builder.load(value))
-                for n in range(vectors):
-                    builder.store(vector, sums[i][n])
-
-    with cgutils.for_range(builder, K) as loop:
-        row = v.pointer(pB, builder.mul(loop.index, b_row))
-        vectors_of_b = [v.load(at(row, n), masks[n]) for n in range(vectors)]
-        column = v.pointer(pA, builder.mul(loop.index, a_col))
-        for i in range(rows):
-            weight = v.splat(builder.load(step(column, a_row, i)))
-            for n in range(vectors):
-                total = v.fma(weight, vectors_of_b[n], builder.load(sums[i][n]))
-                builder.store(total, sums[i][n])
-
-    for i in range(rows):
-        for n in range(vectors):
-            v.store(builder.load(sums[i][n]), at(step(pC, c_row, i), n), masks[n])
-
-
-@intrinsic
-def _tile(
-    typingctx, rows, columns, K, start, C, c, c_row, A, a, a_row, a_col, B, b, b_row, bias, o
-):
-    """C[i, j] = start + sum over k of A[i, k] B[k, j], for i < rows and j < columns.
-
-    One copy of the code for each number of rows and of vectors, so that every size up to the full
-    tile keeps its accumulators in registers; the last vector of a row is masked.
-    """
-    i = types.intp
-    signature = types.void(i, i, i, i, C, i, i, A, i, i, i, B, i, i, bias, i)
-
-    def codegen(context, builder, signature, args):
-        rows, columns, K, start, vC, c, c_row, vA, a, a_row, a_col, vB, b, b_row, vbias, o = args
-        v = _Vectors(context, builder, C)
-        index = K.type
-        operands = (
-            v.pointer(_data(context, builder, C, vC), c),
-            c_row,
-            v.pointer(_data(context, builder, A, vA), a),
-            a_row,
-            a_col,
-            v.pointer(_data(context, builder, B, vB), b),
-            b_row,
-            K,
-            columns,
-            start,
-            v.pointer(_data(context, builder, bias, vbias), o),
-        )
-        vectors = builder.sdiv(
-            builder.add(columns, ir.Constant(index, v.lanes - 1)), ir.Constant(index, v.lanes)
-        )
-        end = builder.append_basic_block("end")
-        which = builder.add(builder.mul(rows, ir.Constant(index, TILE_VECTORS + 1)), vectors)
-        switch = builder.switch(which, end)
-        for r in range(1, TILE_ROWS + 1):
-            for n in range(1, TILE_VECTORS + 1):
-                block = builder.append_basic_block(f"tile_{r}x{n}")
-                switch.add_case(ir.Constant(index, r * (TILE_VECTORS + 1) + n), block)
-                with builder.goto_block(block):
-                    _emit_tile(v, index, r, n, operands)
-                    builder.branch(end)
-        builder.position_at_end(end)
-        return context.get_dummy_value()
-
-    return signature, codegen
-
-
-def _python_tile(rows, columns, K, start, C, c, c_row, A, a, a_row, a_col, B, b, b_row, bias, o):
-    for i in range(rows):
-        line = slice(c + i * c_row, c + i * c_row + columns)
-        if start == ACCUMULATE:
-            total = C[line].copy()
-        else:
-            total = np.full(columns, bias[o + i] if start == BIAS else 0, C.dtype)
-        for k in range(K):
-            total += A[a + i * a_row + k * a_col] * B[b + k * b_row : b + k * b_row + columns]
-        C[line] = total
-
-
-def _emit_sum(context: Any, builder: Any, X: Any, x: Any, factor: Any = None) -> Any:
-    """Emit the sum of a flat array, or of its products with another of the same length.
-
-    In the arrays' own type, and in an order that depends on LANES alone.
-    """
-    v = _Vectors(context, builder, X)
+def _emit_sum(context: Any, builder: Any, X: Any, x: Any) -> Any:
+    """Emit the sum of a flat array, in its own type and an order that depends on LANES alone."""
+    v = Vectors(context, builder, X)
     array = context.make_array(X)(context, builder, x)
-    other = None if factor is None else context.make_array(X)(context, builder, factor)
     index = array.nitems.type
-    zeros = ir.Constant(v.type, [0.0] * v.lanes)
+    zeros = v.zeros()
     # Four sums side by side, since each addition waits for the one before it.
     sums = [cgutils.alloca_once_value(builder, zeros) for _ in range(4)]
 
     def add(total: Any, place: Any, mask: Any = None) -> None:
         value = v.load(v.pointer(array.data, place), mask)
-        if other is None:
-            result = builder.fadd(builder.load(total), value)
-        else:
-            result = v.fma(value, v.load(v.pointer(other.data, place), mask), builder.load(total))
-        builder.store(result, total)
+        builder.store(builder.fadd(builder.load(total), value), total)
 
     step = ir.Constant(index, 4 * v.lanes)
     whole = builder.mul(builder.sdiv(array.nitems, step), step)
@@ -359,13 +255,8 @@ def _emit_sum(context: Any, builder: Any, X: Any, x: Any, factor: Any = None) ->
         add(sums[0], i, v.first(builder.sub(array.nitems, i)))
     a, b, c, d = (builder.load(total) for total in sums)
     total = builder.fadd(builder.fadd(a, b), builder.fadd(c, d))
-    width = v.lanes
-    while width > 1:
-        width //= 2
-        order = ir.VectorType(ir.IntType(32), width)
-        low = builder.shuffle_vector(total, total, ir.Constant(order, list(range(width))))
-        high = ir.Constant(order, list(range(width, 2 * width)))
-        total = builder.fadd(low, builder.shuffle_vector(total, total, high))
+    while v.lanes > 1:
+        total, v = v.halves(total)
     return builder.extract_element(total, ir.Constant(ir.IntType(32), 0))
 
 
@@ -379,80 +270,15 @@ def _vector_sum(typingctx, X):
     return X.dtype(X), codegen
 
 
-@intrinsic
-def _vector_dot(typingctx, X, Y):
-    """The sum of the products of two flat arrays of one length."""
-
-    def codegen(context, builder, signature, args):
-        return _emit_sum(context, builder, X, *args)
-
-    return X.dtype(X, Y), codegen
-
-
 def _python_vector_sum(x: Any) -> Any:
     return x.sum()
-
-
-def _python_vector_dot(x: Any, y: Any) -> Any:
-    return (x * y).sum()
-
-
-@intrinsic
-def _transpose_tile(typingctx, T, t, t_row, S, s, s_row, rows, columns):
-    integer = types.intp
-    signature = types.void(T, integer, integer, S, integer, integer, integer, integer)
-
-    def codegen(context, builder, signature, args):
-        vT, t, t_row, vS, s, s_row, rows, columns = args
-        v = _Vectors(context, builder, T)
-        index = rows.type
-        pT = v.pointer(_data(context, builder, T, vT), t)
-        pS = v.pointer(_data(context, builder, S, vS), s)
-        zeros = ir.Constant(v.mask_type, [0] * v.lanes)
-        in_columns = v.first(columns)
-        in_rows = v.first(rows)
-        vectors = []
-        for i in range(v.lanes):
-            number = ir.Constant(index, i)
-            mask = builder.select(builder.icmp_signed("<", number, rows), in_columns, zeros)
-            vectors.append(v.load(v.pointer(pS, builder.mul(s_row, number)), mask))
-        # log2(LANES) rounds of a perfect shuffle of rows i and i + LANES/2 turn rows to columns.
-        half = v.lanes // 2
-        low = [x for i in range(half) for x in (i, i + v.lanes)]
-        high = [x + half for x in low]
-        order = ir.VectorType(ir.IntType(32), v.lanes)
-        for _ in range(v.lanes.bit_length() - 1):
-            shuffled = []
-            for i in range(half):
-                for pick in (low, high):
-                    shuffled.append(
-                        builder.shuffle_vector(
-                            vectors[i], vectors[i + half], ir.Constant(order, pick)
-                        )
-                    )
-            vectors = shuffled
-        for i, vector in enumerate(vectors):
-            number = ir.Constant(index, i)
-            mask = builder.select(builder.icmp_signed("<", number, columns), in_rows, zeros)
-            v.store(vector, v.pointer(pT, builder.mul(t_row, number)), mask)
-        return context.get_dummy_value()
-
-    return signature, codegen
-
-
-def _python_transpose_tile(T, t, t_row, S, s, s_row, rows, columns):
-    for i in range(rows):
-        for j in range(columns):
-            T[t + j * t_row + i] = S[s + i * s_row + j]
 
 
 if config.DISABLE_JIT:
     fma, bits, from_bits, select = _python_fma, _python_bits, _python_from_bits, _python_select
     polynomial, never_inline = _python_polynomial, _python_never_inline
-    tile, transpose_tile = _python_tile, _python_transpose_tile
-    vector_sum, vector_dot = _python_vector_sum, _python_vector_dot
+    vector_sum = _python_vector_sum
 else:
     fma, bits, from_bits, select = _fma, _bits, _from_bits, _select
     polynomial, never_inline = _polynomial, _never_inline
-    tile, transpose_tile = _tile, _transpose_tile
-    vector_sum, vector_dot = _vector_sum, _vector_dot
+    vector_sum = _vector_sum

@@ -1,0 +1,369 @@
+"""The pieces of the matrix product, emitted as LLVM vectors; ``product`` puts them together.
+
+``tile``            C[i, j] from broadcast values of A and contiguous lines of B
+``dot_tile``        C[i, j] from contiguous rows of A and contiguous columns of B
+``transpose_tile``  a square block, turned in registers
+``copy_lines``      lines of a matrix, to a panel; ``copy_pieces`` for short ones
+
+Operands are flat arrays, told by an offset and strides in elements. Sizes up to the full tile are
+handled by masks, never value by value, and nothing outside of them is read or written. Each has a
+plain Python stand-in, for ``NUMBA_DISABLE_JIT``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils, config
+from numba.extending import intrinsic
+
+from .vectors import TILE_ROWS, TILE_VECTORS, VECTOR_BYTES, Vectors
+
+# How a tile starts: from zeros, from what C holds, from the bias of its row, or (``dot_tile``)
+# from a bias for each column.
+ZERO, ACCUMULATE, BIAS, BIAS_EACH = 0, 1, 2, 3
+
+# The largest ``dot_tile``, whose accumulators must fit in the registers. Its columns are at most
+# LANES too, since their sums end in one vector.
+DOT_ROWS, DOT_COLUMNS = 3, TILE_ROWS * TILE_VECTORS // 3
+
+
+class _Operand:
+    """A matrix in flat memory: the addresses of its elements."""
+
+    def __init__(self, v: Vectors, array: Any, offset: Any, row: Any, column: Any = None) -> None:
+        self._v, self._row, self._column = v, row, column
+        self._base = v.data(array, offset)
+
+    def row(self, i: Any) -> Any:
+        """Return the address of row i, a number of Python's or a value of the code."""
+        return self._v.pointer(self._base, self._times(self._row, i))
+
+    def at(self, i: int, line: Any) -> Any:
+        """Return the address of the value in row i, of the column that starts at ``line``."""
+        return self._v.pointer(line, self._times(self._row, i))
+
+    def column(self, k: Any) -> Any:
+        """Return the address of column k in row 0."""
+        return self._v.pointer(self._base, self._times(self._column, k))
+
+    def _times(self, stride: Any, i: Any) -> Any:
+        factor = ir.Constant(stride.type, i) if isinstance(i, int) else i
+        return self._v.builder.mul(stride, factor)
+
+
+def _emit_tile(v: Vectors, rows: int, vectors: int, operands: Any) -> None:
+    """Emit a tile of ``rows`` x ``vectors`` accumulators: the code that does the arithmetic."""
+    builder = v.builder
+    C, A, B, K, columns, start, bias = operands
+    index = K.type
+    before = ir.Constant(index, (vectors - 1) * v.lanes)
+    masks = [None] * (vectors - 1) + [v.first(builder.sub(columns, before))]
+    sums = [[cgutils.alloca_once(builder, v.type) for _ in range(vectors)] for _ in range(rows)]
+
+    def part(line: Any, n: int) -> Any:
+        return v.pointer(line, ir.Constant(index, n * v.lanes))
+
+    with builder.if_else(builder.icmp_signed("==", start, ir.Constant(index, ACCUMULATE))) as (
+        accumulate,
+        fresh,
+    ):
+        with accumulate:
+            for i in range(rows):
+                for n in range(vectors):
+                    builder.store(v.load(part(C.row(i), n), masks[n]), sums[i][n])
+        with fresh:
+            with_bias = builder.icmp_signed("==", start, ir.Constant(index, BIAS))
+            for i in range(rows):
+                # Only where there is a bias is its address read.
+                value = cgutils.alloca_once_value(builder, ir.Constant(v.element, 0.0))
+                with builder.if_then(with_bias):
+                    builder.store(builder.load(v.pointer(bias, ir.Constant(index, i))), value)
+                vector = v.splat(builder.load(value))
+                for n in range(vectors):
+                    builder.store(vector, sums[i][n])
+
+    with cgutils.for_range(builder, K) as loop:
+        line = B.row(loop.index)
+        vectors_of_b = [v.load(part(line, n), masks[n]) for n in range(vectors)]
+        column = A.column(loop.index)
+        for i in range(rows):
+            weight = v.splat(builder.load(A.at(i, column)))
+            for n in range(vectors):
+                total = v.fma(weight, vectors_of_b[n], builder.load(sums[i][n]))
+                builder.store(total, sums[i][n])
+
+    for i in range(rows):
+        for n in range(vectors):
+            v.store(builder.load(sums[i][n]), part(C.row(i), n), masks[n])
+
+
+@intrinsic
+def _tile(
+    typingctx, rows, columns, K, start, C, c, c_row, A, a, a_row, a_col, B, b, b_row, bias, o
+):
+    i = types.intp
+    signature = types.void(i, i, i, i, C, i, i, A, i, i, i, B, i, i, bias, i)
+
+    def codegen(context, builder, signature, args):
+        rows, columns, K, start, vC, c, c_row, vA, a, a_row, a_col, vB, b, b_row, vbias, o = args
+        v = Vectors(context, builder, C)
+        operands = (
+            _Operand(v, vC, c, c_row),
+            _Operand(v, vA, a, a_row, a_col),
+            _Operand(v, vB, b, b_row),
+            K,
+            columns,
+            start,
+            v.data(vbias, o),
+        )
+        index = K.type
+        vectors = builder.sdiv(
+            builder.add(columns, ir.Constant(index, v.lanes - 1)), ir.Constant(index, v.lanes)
+        )
+        # One copy of the code for each number of rows and of vectors, so that every size up to
+        # the full tile keeps its accumulators in registers.
+        end = builder.append_basic_block("end")
+        which = builder.add(builder.mul(rows, ir.Constant(index, TILE_VECTORS + 1)), vectors)
+        switch = builder.switch(which, end)
+        for r in range(1, TILE_ROWS + 1):
+            for n in range(1, TILE_VECTORS + 1):
+                block = builder.append_basic_block(f"tile_{r}x{n}")
+                switch.add_case(ir.Constant(index, r * (TILE_VECTORS + 1) + n), block)
+                with builder.goto_block(block):
+                    _emit_tile(v, r, n, operands)
+                    builder.branch(end)
+        builder.position_at_end(end)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _python_tile(rows, columns, K, start, C, c, c_row, A, a, a_row, a_col, B, b, b_row, bias, o):
+    for i in range(rows):
+        line = slice(c + i * c_row, c + i * c_row + columns)
+        if start == ACCUMULATE:
+            total = C[line].copy()
+        else:
+            total = np.full(columns, bias[o + i] if start == BIAS else 0, C.dtype)
+        for k in range(K):
+            total += A[a + i * a_row + k * a_col] * B[b + k * b_row : b + k * b_row + columns]
+        C[line] = total
+
+
+# ------------------------------------------------------------------ sums of products
+
+
+def _sums_of(v: Vectors, vectors: list[Any]) -> Any:
+    """Emit the sums of some vectors' lanes, as one vector with a lane for each of them."""
+    # Each round halves the number of vectors: two become one, whose segments of ``size`` lanes
+    # are the halves of theirs, added.
+    size = v.lanes
+    while len(vectors) > 1:
+        half = size // 2
+        low = [
+            vector * v.lanes + segment * size + lane
+            for vector in (0, 1)
+            for segment in range(v.lanes // size)
+            for lane in range(half)
+        ]
+        high = [lane + half for lane in low]
+        vectors = [
+            v.builder.fadd(v.shuffle(x, y, low), v.shuffle(x, y, high))
+            for x, y in zip(vectors[0::2], vectors[1::2], strict=True)
+        ]
+        size = half
+    (total,) = vectors
+    while size > 1:
+        half = size // 2
+        segments = range(v.lanes // size)
+        low = [segment * size + lane for segment in segments for lane in range(half)]
+        high = [lane + half for lane in low]
+        total = v.builder.fadd(v.shuffle(total, total, low), v.shuffle(total, total, high))
+        v, size = v.narrowed(v.lanes // 2), half
+    return total
+
+
+def _emit_dot_tile(v: Vectors, rows: int, operands: Any) -> None:
+    builder = v.builder
+    C, A, B, K, columns, start, bias = operands
+    index = K.type
+    width = min(v.lanes, DOT_COLUMNS)
+    sums = [
+        [cgutils.alloca_once_value(builder, v.zeros()) for _ in range(width)] for _ in range(rows)
+    ]
+    # Columns beyond the last are the last one again: read, and not written.
+    last = builder.sub(columns, ir.Constant(index, 1))
+    lines_of_b = []
+    for j in range(width):
+        number = ir.Constant(index, j)
+        inside = builder.icmp_signed("<", number, columns)
+        lines_of_b.append(B.row(builder.select(inside, number, last)))
+    lines_of_a = [A.row(i) for i in range(rows)]
+
+    def add(k: Any, mask: Any = None) -> None:
+        a = [v.load(v.pointer(line, k), mask) for line in lines_of_a]
+        for j, line in enumerate(lines_of_b):
+            b = v.load(v.pointer(line, k), mask)
+            for i in range(rows):
+                builder.store(v.fma(a[i], b, builder.load(sums[i][j])), sums[i][j])
+
+    lanes = ir.Constant(index, v.lanes)
+    whole = builder.mul(builder.sdiv(K, lanes), lanes)
+    with cgutils.for_range_slice(builder, ir.Constant(index, 0), whole, lanes) as (k, _):
+        add(k)
+    with builder.if_then(builder.icmp_signed("<", whole, K)):
+        add(whole, v.first(builder.sub(K, whole)))
+
+    out = v.narrowed(width)
+    mask = out.first(columns)
+    for i in range(rows):
+        total = cgutils.alloca_once_value(builder, _sums_of(v, [builder.load(x) for x in sums[i]]))
+        place = C.row(i)
+
+        def begin_with(mode: int, value: Any, total: Any = total) -> None:
+            with builder.if_then(builder.icmp_signed("==", start, ir.Constant(index, mode))):
+                builder.store(builder.fadd(builder.load(total), value()), total)
+
+        begin_with(ACCUMULATE, lambda place=place: out.load(place, mask))
+        one = v.pointer(bias, ir.Constant(index, i))
+        begin_with(BIAS, lambda one=one: out.splat(builder.load(one)))
+        begin_with(BIAS_EACH, lambda: out.load(bias, mask))
+        out.store(builder.load(total), place, mask)
+
+
+@intrinsic
+def _dot_tile(typingctx, rows, columns, K, start, C, c, c_row, A, a, a_row, B, b, b_col, bias, o):
+    i = types.intp
+    signature = types.void(i, i, i, i, C, i, i, A, i, i, B, i, i, bias, i)
+
+    def codegen(context, builder, signature, args):
+        rows, columns, K, start, vC, c, c_row, vA, a, a_row, vB, b, b_col, vbias, o = args
+        v = Vectors(context, builder, C)
+        operands = (
+            _Operand(v, vC, c, c_row),
+            _Operand(v, vA, a, a_row),
+            _Operand(v, vB, b, b_col),
+            K,
+            columns,
+            start,
+            v.data(vbias, o),
+        )
+        end = builder.append_basic_block("end")
+        switch = builder.switch(rows, end)
+        for r in range(1, DOT_ROWS + 1):
+            block = builder.append_basic_block(f"dot_tile_{r}")
+            switch.add_case(ir.Constant(K.type, r), block)
+            with builder.goto_block(block):
+                _emit_dot_tile(v, r, operands)
+                builder.branch(end)
+        builder.position_at_end(end)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _python_dot_tile(rows, columns, K, start, C, c, c_row, A, a, a_row, B, b, b_col, bias, o):
+    for i in range(rows):
+        for j in range(columns):
+            place = c + i * c_row + j
+            x = A[a + i * a_row : a + i * a_row + K]
+            total = (x * B[b + j * b_col : b + j * b_col + K]).sum()
+            if start == ACCUMULATE:
+                total += C[place]
+            elif start != ZERO:
+                total += bias[o + i] if start == BIAS else bias[o + j]
+            C[place] = total
+
+
+# ------------------------------------------------------------------ copies
+
+
+@intrinsic
+def _transpose_tile(typingctx, T, t, t_row, S, s, s_row, rows, columns):
+    i = types.intp
+    signature = types.void(T, i, i, S, i, i, i, i)
+
+    def codegen(context, builder, signature, args):
+        vT, t, t_row, vS, s, s_row, rows, columns = args
+        v = Vectors(context, builder, T)
+        target, source = _Operand(v, vT, t, t_row), _Operand(v, vS, s, s_row)
+        nothing = ir.Constant(ir.VectorType(ir.IntType(1), v.lanes), [0] * v.lanes)
+        in_columns, in_rows = v.first(columns), v.first(rows)
+        vectors = []
+        for i in range(v.lanes):
+            inside = builder.icmp_signed("<", ir.Constant(rows.type, i), rows)
+            vectors.append(v.load(source.row(i), builder.select(inside, in_columns, nothing)))
+        # log2(LANES) rounds of a perfect shuffle of rows i and i + LANES/2 turn rows to columns.
+        half = v.lanes // 2
+        low = [x for i in range(half) for x in (i, i + v.lanes)]
+        high = [x + half for x in low]
+        for _ in range(v.lanes.bit_length() - 1):
+            pairs = zip(vectors[:half], vectors[half:], strict=True)
+            vectors = [v.shuffle(x, y, pick) for x, y in pairs for pick in (low, high)]
+        for i, vector in enumerate(vectors):
+            inside = builder.icmp_signed("<", ir.Constant(rows.type, i), columns)
+            v.store(vector, target.row(i), builder.select(inside, in_rows, nothing))
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _python_transpose_tile(T, t, t_row, S, s, s_row, rows, columns):
+    for i in range(rows):
+        for j in range(columns):
+            T[t + j * t_row + i] = S[s + i * s_row + j]
+
+
+def _copier(longest: int) -> Any:
+    """Return the intrinsic that copies ``rows`` lines of up to ``longest`` bytes."""
+
+    @intrinsic
+    def copy(typingctx, T, t, t_row, S, s, s_row, rows, columns):
+        i = types.intp
+        signature = types.void(T, i, i, S, i, i, i, i)
+
+        def codegen(context, builder, signature, args):
+            vT, t, t_row, vS, s, s_row, rows, columns = args
+            v = Vectors(context, builder, T)
+            target, source = _Operand(v, vT, t, t_row), _Operand(v, vS, s, s_row)
+            count = -(-longest // VECTOR_BYTES)
+            places = [ir.Constant(rows.type, n * v.lanes) for n in range(count)]
+
+            def emit(masks: list[Any]) -> None:
+                with cgutils.for_range(builder, rows) as loop:
+                    read, write = source.row(loop.index), target.row(loop.index)
+                    for place, mask in zip(places, masks, strict=True):
+                        v.store(v.load(v.pointer(read, place), mask), v.pointer(write, place), mask)
+
+            full = builder.icmp_signed("==", columns, ir.Constant(rows.type, count * v.lanes))
+            with builder.if_else(full) as (whole, ragged):
+                # Whole lines without masks: what a masked store wrote cannot be read again
+                # before it has reached the cache.
+                with whole:
+                    emit([None] * count)
+                with ragged:
+                    emit([v.first(builder.sub(columns, place)) for place in places])
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    return copy
+
+
+def _python_copy(T, t, t_row, S, s, s_row, rows, columns):
+    for i in range(rows):
+        T[t + i * t_row : t + i * t_row + columns] = S[s + i * s_row : s + i * s_row + columns]
+
+
+if config.DISABLE_JIT:
+    tile, dot_tile, transpose_tile = _python_tile, _python_dot_tile, _python_transpose_tile
+    copy_lines = copy_pieces = _python_copy
+else:
+    tile, dot_tile, transpose_tile = _tile, _dot_tile, _transpose_tile
+    # Lines as wide as a tile, and pieces of a value for each row of a tile.
+    copy_lines = _copier(TILE_VECTORS * VECTOR_BYTES)
+    copy_pieces = _copier(TILE_ROWS * 8)
