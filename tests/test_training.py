@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import fastnn
+from fastnn.backends import cpu as cpu_backend
 from fastnn.backends import numpy as numpy_backend
 from fastnn.kernels import reference
 from fastnn.training import fit
@@ -171,7 +172,7 @@ def test_bits_do_not_depend_on_how_the_steps_are_cut():
         net = network()
 
         def trainer(*told, step=step):
-            advance = fastnn.backends.cpu.trainer(*told)
+            advance = cpu_backend.trainer(*told)
 
             def in_pieces(steps):
                 for begin in range(0, steps, step):
@@ -258,7 +259,7 @@ def test_an_interrupted_fit_keeps_the_last_whole_epoch(at, patience):
     taken = 0
 
     def trainer(*told):
-        advance = fastnn.backends.cpu.trainer(*told)
+        advance = cpu_backend.trainer(*told)
 
         def interrupted(steps):
             nonlocal taken

@@ -44,8 +44,9 @@ K_SHORT = 128
 # lines that cross the cache's would be read once for each tile.
 PACK_ROWS = 4 * TILE_ROWS
 
-# How the product of a few rows goes through B: so many lines at a time, for so many tiles.
-STREAM_LINES, STREAM_TILES = 8, 16
+# How the product of a few rows goes through B: lines of so many tiles, and at least so many lines
+# at a time; more where they are short.
+STREAM_TILES, STREAM_LINES = 16, 8
 
 # Where the columns of B are contiguous, FEW_ROWS of C are multiplied column by column: B need not
 # be transposed to be used so few times. So are up to SOME_ROWS, if the sums are LENGTH_PER_ROW
@@ -59,7 +60,7 @@ A_PACK_ROWS, A_ROWS = 128, 512 // TILE_ROWS * TILE_ROWS
 # The memory of a block of B, about a quarter of an L2 cache; and after it of a block of A, for the
 # element size that needs most.
 B_BYTES = 512 * 1024
-PANEL_BYTES = B_BYTES + A_ROWS * K_BLOCK * 8
+PANEL_BYTES = B_BYTES + A_ROWS * (K_BLOCK * 8 + VECTOR_BYTES)
 
 
 @helper
@@ -80,15 +81,19 @@ def pack(panel, place, B, b, b_row, b_col, k, n):
 
 
 @helper
-def pack_transposed(panel, place, A, a, a_col, k, m):
-    """Copy columns of a transposed A, (m, k), to TILE_ROWS values of each k side by side."""
+def pack_transposed(panel, place, step, A, a, a_col, k, m):
+    """Copy columns of a transposed A, (m, k), to TILE_ROWS values of each k side by side.
+
+    ``step`` leads from one tile's values to the next tile's.
+    """
     whole = m // TILE_ROWS
     rest = m - whole * TILE_ROWS
-    step = TILE_ROWS * k
     for column in range(k):
         source, target = a + column * a_col, place + column * TILE_ROWS
         copy_pieces(panel, target, step, A, source, TILE_ROWS, whole, TILE_ROWS)
-        copy_pieces(panel, target + whole * step, 0, A, source + whole * TILE_ROWS, 0, 1, rest)
+        if rest > 0:
+            source, target = source + whole * TILE_ROWS, target + whole * step
+            copy_pieces(panel, target, 0, A, source, 0, 1, rest)
 
 
 @helper
@@ -97,7 +102,8 @@ def tiles(
 ):  # fmt: skip
     """All tiles of a block of C, from left to right, and then from top to bottom.
 
-    ``a_step`` and ``b_step`` lead from the tile of one row, or column, of C to that of the next.
+    ``a_step`` leads from one tile's rows of A to the next tile's, ``b_step`` from one column's
+    lines of B to those of the next column.
     """
     never_inline()  # one copy of the tiles' code, whoever calls
     width = TILE_VECTORS * (VECTOR_BYTES // B.itemsize)
@@ -106,7 +112,7 @@ def tiles(
             tile(
                 min(TILE_ROWS, M - i), min(width, N - j), K, start,
                 C, c + i * c_row + j, c_row,
-                A, a + i * a_step, a_row, a_col,
+                A, a + i // TILE_ROWS * a_step, a_row, a_col,
                 B, b + j * b_step, b_row,
                 bias, o + i,
             )  # fmt: skip
@@ -120,13 +126,14 @@ def stream(C, c, c_row, A, a, a_row, a_col, B, b, b_row, M, N, K, start, bias, o
     of C that they add to stay in the cache.
     """
     span = STREAM_TILES * TILE_VECTORS * (VECTOR_BYTES // B.itemsize)
+    lines = STREAM_LINES * span // min(span, N)
     for j in range(0, N, span):
-        for k in range(0, K, STREAM_LINES):
+        for k in range(0, K, lines):
             tiles(
                 C, c + j, c_row,
-                A, a + k * a_col, a_row, a_col, a_row,
+                A, a + k * a_col, a_row, a_col, TILE_ROWS * a_row,
                 B, b + k * b_row + j, b_row, 1,
-                M, min(span, N - j), min(STREAM_LINES, K - k),
+                M, min(span, N - j), min(lines, K - k),
                 start if k == 0 else ACCUMULATE, bias, o,
             )  # fmt: skip
 
@@ -182,7 +189,7 @@ def product(C, c, c_row, A, a, a_row, a_col, B, b, b_row, b_col, M, N, K, start,
             if not packed:
                 tiles(
                     C, c + j, c_row,
-                    A, a + k * a_col, a_row, a_col, a_row,
+                    A, a + k * a_col, a_row, a_col, TILE_ROWS * a_row,
                     B, at, b_row, 1,
                     M, columns, depth, begin, bias, o,
                 )  # fmt: skip
@@ -193,17 +200,19 @@ def product(C, c, c_row, A, a, a_row, a_col, B, b, b_row, b_col, M, N, K, start,
             if not turned:
                 tiles(
                     C, c + j, c_row,
-                    A, a + k * a_col, a_row, a_col, a_row,
+                    A, a + k * a_col, a_row, a_col, TILE_ROWS * a_row,
                     panel, 0, width, depth,
                     M, columns, depth, begin, bias, o,
                 )  # fmt: skip
                 continue
             for i in range(0, M, A_ROWS):
                 rows = min(A_ROWS, M - i)
-                pack_transposed(panel, block, A, a + i + k * a_col, a_col, depth, rows)
+                # One vector more: a power of two would send all tiles to few lines of the cache.
+                step = TILE_ROWS * depth + VECTOR_BYTES // B.itemsize
+                pack_transposed(panel, block, step, A, a + i + k * a_col, a_col, depth, rows)
                 tiles(
                     C, c + i * c_row + j, c_row,
-                    panel, block, 1, TILE_ROWS, depth,
+                    panel, block, 1, TILE_ROWS, step,
                     panel, 0, width, depth,
                     rows, columns, depth, begin, bias, o + i,
                 )  # fmt: skip
