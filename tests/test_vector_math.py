@@ -152,3 +152,26 @@ def test_every_place_in_a_vector_computes_the_same(dtype):
     for name in FUNCTIONS:
         argument = -x if FUNCTIONS[name][2] == "negative" else x
         assert len(set(values(name, argument).tolist())) == 1, name
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_tanh_is_odd_and_stays_within_one(dtype):
+    # The last values below 1 are the ones that rounding could lift above it.
+    end = 9 if dtype == np.float32 else 19
+    x = np.concatenate([np.linspace(0, 30, 20001), np.linspace(end - 1, end + 1, 200001)])
+    x = np.sort(x.astype(dtype))
+    y = values("tanh", x)
+    np.testing.assert_array_equal(values("tanh", -x), -y)
+    assert y.max() == 1
+    assert (y[x >= end + 0.3] == 1).all()
+    assert (y[x <= end - 1] < 1).all()
+    assert (np.diff(y[x > 1]) >= 0).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_tanh_of_a_denormal_is_the_denormal(dtype):
+    limits = np.finfo(dtype)
+    x = limits.smallest_subnormal * np.array([1, 2, 3, 1000, 123457], dtype)
+    x = np.concatenate([x, limits.tiny * np.array([0.5, 1, 2, 1e3], dtype)])
+    np.testing.assert_array_equal(values("tanh", x), x)
+    np.testing.assert_array_equal(values("tanh", -x), -x)

@@ -45,6 +45,17 @@ def main() -> None:
         grid = nodes(-half, half, 301)
         show(name, c, lambda c, r: r + r * r * polyval(c, r), expm1, grid)
 
+    # (1 - exp(-2 r)) / 2 = r + r^2 P(r)
+    for name, degree in (("TANH_32", 4), ("TANH_64", 10)):
+        c = fit(
+            lambda r: -(expm1(-2 * r) / 2 + r) / r**2 if abs(r) > 1e-20 else mpf(-1),
+            -half / 2,
+            half / 2,
+            degree,
+        )
+        grid = nodes(-half / 2, half / 2, 301)
+        show(name, c, lambda c, r: r + r * r * polyval(c, r), lambda r: -expm1(-2 * r) / 2, grid)
+
     # log((1 + s) / (1 - s)) = 2 s + s R(s^2): of m in [sqrt(1/2), sqrt(2)) for log, with
     # s = (m - 1) / (m + 1), and of 1 + t for t in [0, 1] for log1p, with s = t / (2 + t).
     for name, degree, top in (

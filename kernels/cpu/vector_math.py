@@ -20,7 +20,7 @@ from numba import types
 from numba.extending import overload
 
 from .compiler import HELPER_OPTIONS, helper, unique
-from .vectors import bits, fma, from_bits, polynomial, select
+from .vectors import bits, fma, from_bits, paired_polynomial, polynomial, select
 
 # Highest power first. The comments give the error of the function that each serves, before any
 # rounding of the arithmetic.
@@ -47,6 +47,28 @@ _EXP_64 = (
     0.041666666666666669755,
     0.16666666666666670991,
     0.5,
+)
+# TANH_32: 0.41 x 2^-24, 2.2e+8 x 2^-53
+_TANH_32 = (
+    -0.044563787480683182534,
+    0.13381086484356123793,
+    -0.33333243693763659362,
+    0.66666307958795102731,
+    -1.0,
+)
+# TANH_64: 9.13e-12 x 2^-24, 0.0049 x 2^-53
+_TANH_64 = (
+    -4.2833278910641924572e-6,
+    0.000025707742212834043048,
+    -0.00014109324105272471208,
+    0.0007054657382452844654,
+    -0.0031746031776701108757,
+    0.012698412719885200174,
+    -0.044444444444427994575,
+    0.13333333333321816201,
+    -0.33333333333333335804,
+    0.66666666666666683963,
+    -1.0,
 )
 # LOG_32: 0.046 x 2^-24, 2.47e+7 x 2^-53
 _LOG_32 = (
@@ -127,17 +149,19 @@ _TAIL_64 = (
 
 def _functions(real: Any, integer: Any, precision: int, coefficients: dict[str, Any]) -> Any:
     """Return the functions for one type; ``precision`` is the number of stored mantissa bits."""
-    EXP, LOG, LOG1P, TAIL, TAIL_WIDTH, EXP_RANGE, TAIL_RANGE, FAR_LEFT = coefficients.values()
+    EXP, TANH, LOG, LOG1P, TAIL, *limits = coefficients.values()
+    TAIL_WIDTH, TANH_RANGE, EXP_RANGE, TAIL_RANGE, FAR_LEFT = limits
     single = real is np.float32
     exponent_bias = 127 if single else 1023
 
     def constants(values: Any) -> Any:
         return tuple(real(value) for value in values)
 
-    EXP, LOG, LOG1P, TAIL = constants(EXP), constants(LOG), constants(LOG1P), constants(TAIL)
+    EXP, TANH = constants(EXP), constants(TANH)
+    LOG, LOG1P, TAIL = constants(LOG), constants(LOG1P), constants(TAIL)
     w = real(TAIL_WIDTH)
     lowest, highest = constants(EXP_RANGE)
-    farthest, far_left = real(TAIL_RANGE), real(FAR_LEFT)
+    flat, farthest, far_left = real(TANH_RANGE), real(TAIL_RANGE), real(FAR_LEFT)
     zero, half, one, two, four = constants((0, 0.5, 1, 2, 4))
     infinity, not_a_number = constants((np.inf, np.nan))
     tiny = np.finfo(real).tiny
@@ -146,9 +170,12 @@ def _functions(real: Any, integer: Any, precision: int, coefficients: dict[str, 
     # Adding it rounds to an integer, and leaves that integer in the low bits.
     magic = real(1.5 * 2.0**precision)
     magic_bits = integer(magic.view(integer))
+    # The same, with the exponent's bias in those bits: moved up by the mantissa, they are 2^n.
+    magic_power = real(magic + exponent_bias)
     # ln 2 in two parts; the first has trailing zeros, so that k times it is exact.
     ln2_high = real(0.693145751953125) if single else real(0.6931471803691238)
     ln2_low = real(1.4286068203094172e-6) if single else real(1.9082149292705877e-10)
+    minus_2_log2_e, half_ln2 = real(-2.8853900817779268), real(0.34657359027997264)
     bias = integer(exponent_bias)
     shift = integer(precision)
     log_bias = integer(real(np.sqrt(0.5)).view(integer))
@@ -237,9 +264,19 @@ def _functions(real: Any, integer: Any, precision: int, coefficients: dict[str, 
 
     @typed
     def tanh(x):
-        e = expm1_negative(-two * absolute(x))
-        y = -e / (two + e)
-        return from_bits(integer(bits(absolute(y)) | (bits(x) & sign_bit)))
+        # exp(-2 u) = 2^n (1 - 2 q), with n <= 0; v = (1 - exp(-2 u)) / 2 = 2^n q + (1 - 2^n) / 2,
+        # where nothing cancels; tanh(u) = v / (1 - v). Each step rises with u, and v is at most
+        # 1/2, so that the result stays within 1. One part of ln 2 will do: what it lacks counts
+        # n 2^n times.
+        u = absolute(x)
+        u = select(u > flat, flat, u)
+        shifted = fma(u, minus_2_log2_e, magic_power)
+        power = from_bits(integer(bits(shifted) << shift))
+        r = fma(shifted - magic_power, half_ln2, u)
+        square = r * r
+        q = fma(square, paired_polynomial(r, square, TANH), r)
+        v = fma(power, q, fma(power, -half, half))
+        return from_bits(integer(bits(v / (one - v)) | (bits(x) & sign_bit)))
 
     @typed
     def tanh_derivative(x):
@@ -302,10 +339,13 @@ _SINGLE = _functions(
     23,
     {
         "EXP": _EXP_32,
+        "TANH": _TANH_32,
         "LOG": _LOG_32,
         "LOG1P": _LOG1P_32,
         "TAIL": _TAIL_32,
         "TAIL_WIDTH": 0.3,
+        # Beyond this, tanh is 1.
+        "TANH_RANGE": 9.1,
         # Beyond these, exp is 0 or infinity; beyond the last, the normal tail is 0.
         "EXP_RANGE": (-105.0, 89.0),
         "TAIL_RANGE": 15.0,
@@ -319,10 +359,12 @@ _DOUBLE = _functions(
     52,
     {
         "EXP": _EXP_64,
+        "TANH": _TANH_64,
         "LOG": _LOG_64,
         "LOG1P": _LOG1P_64,
         "TAIL": _TAIL_64,
         "TAIL_WIDTH": 0.2,
+        "TANH_RANGE": 19.5,
         "EXP_RANGE": (-746.0, 710.0),
         "TAIL_RANGE": 39.0,
         "FAR_LEFT": 700.0,
