@@ -24,8 +24,12 @@ FUNCTIONS = {
     "tanh": (mp.tanh, 3.0, "all"),
     "tanh_derivative": (lambda x: mp.sech(x) ** 2, 4.0, "all"),
     "softplus": (lambda x: max(x, 0) + mp.log1p(mp.exp(-abs(x))), 3.0, "all"),
-    "gelu": (lambda x: x * mp.erfc(-x / mp.sqrt(2)) / 2, 9.0, "all"),
+    "gelu": (lambda x: x * mp.erfc(-x / mp.sqrt(2)) / 2, 4.0, "all"),
+    "gelu_derivative": (lambda x: mp.ncdf(x) + x * mp.npdf(x), 4.0, "all"),
 }
+# The largest of the terms that a function sums, where its own value may be far below them: one
+# ULP is then one of theirs.
+TERMS = {"gelu_derivative": lambda x: max(mp.ncdf(x), abs(x) * mp.npdf(x))}
 
 
 @kernel
@@ -60,6 +64,9 @@ def run(out, x, which):
     elif which == 9:
         for i in range(out.size):
             out[i] = vector_math.gelu(x[i])
+    elif which == 10:
+        for i in range(out.size):
+            out[i] = vector_math.gelu_derivative(x[i])
 
 
 def values(name, x):
@@ -104,8 +111,9 @@ def test_error_in_ulp(name, dtype):
         if abs(true) > largest * (1 + mp.mpf(2) ** (-25 if dtype == np.float32 else -54)):
             assert np.isinf(found) and (found > 0) == (true > 0)
             continue
+        size = max(abs(true), TERMS[name](mp.mpf(float(at)))) if name in TERMS else abs(true)
         with np.errstate(over="ignore"):
-            nearest = min(abs(dtype(float(true))), np.finfo(dtype).max)
+            nearest = min(dtype(float(size)), np.finfo(dtype).max)
         ulp = mp.mpf(float(np.spacing(nearest)))
         worst = max(worst, float(abs(mp.mpf(float(found)) - true) / ulp))
     assert worst <= limit
@@ -124,6 +132,7 @@ def test_error_in_ulp(name, dtype):
         ("tanh_derivative", [1, 1, 0, 0]),
         ("softplus", [np.log(2), np.log(2), np.inf, 0]),
         ("gelu", [0.0, -0.0, np.inf, np.nan]),
+        ("gelu_derivative", [0.5, 0.5, np.nan, np.nan]),
     ],
 )
 def test_special_values(name, expected, dtype):
@@ -146,6 +155,23 @@ def test_monotone_in_float32(name):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["gelu", "gelu_derivative"])
+def test_normal_tail_down_to_the_last_denormal(name, dtype):
+    exact, limit, _ = FUNCTIONS[name]
+    end = 14.6 if dtype == np.float32 else 39
+    x = -np.random.default_rng(0).uniform(0, end, 1000).astype(dtype)
+    x[:300] = -np.linspace(0.97 * end, 1.02 * end, 300)
+    for found, at in zip(values(name, x), x, strict=True):
+        true = exact(mp.mpf(float(at)))
+        size = max(abs(true), TERMS[name](mp.mpf(float(at)))) if name in TERMS else abs(true)
+        ulp = mp.mpf(float(np.spacing(dtype(float(size)))))
+        assert abs(mp.mpf(float(found)) - true) <= limit * ulp, at
+    far = np.array([-2 * end, -1e10, np.finfo(dtype).min], dtype)
+    np.testing.assert_array_equal(values(name, far), 0)
+    np.testing.assert_array_equal(values(name, -far), -far if name == "gelu" else 1)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_every_place_in_a_vector_computes_the_same(dtype):
     # The loop's vector body and its scalar end must give the same bits.
     x = np.full(67, 0.7, dtype)
@@ -158,7 +184,7 @@ def test_every_place_in_a_vector_computes_the_same(dtype):
 def test_tanh_is_odd_and_stays_within_one(dtype):
     # The last values below 1 are the ones that rounding could lift above it.
     end = 9 if dtype == np.float32 else 19
-    x = np.concatenate([np.linspace(0, 30, 20001), np.linspace(end - 1, end + 1, 200001)])
+    x = np.concatenate([np.linspace(0, 30, 3001), np.linspace(end - 1, end + 1, 20001)])
     x = np.sort(x.astype(dtype))
     y = values("tanh", x)
     np.testing.assert_array_equal(values("tanh", -x), -y)
