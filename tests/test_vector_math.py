@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numba
 import numpy as np
 import pytest
 
 from fastnn.kernels.cpu import vector_math
-from fastnn.kernels.cpu.compiler import kernel
+from fastnn.kernels.cpu.compiler import OPTIONS, kernel
+from fastnn.kernels.cpu.vectors import VECTOR_BYTES, widest_vectors
 
 mp = pytest.importorskip("mpmath", reason="mpmath gives the exact values")
 mp.mp.dps = 60
@@ -201,3 +203,19 @@ def test_tanh_of_a_denormal_is_the_denormal(dtype):
     x = np.concatenate([x, limits.tiny * np.array([0.5, 1, 2, 1e3], dtype)])
     np.testing.assert_array_equal(values("tanh", x), x)
     np.testing.assert_array_equal(values("tanh", -x), -x)
+
+
+@pytest.mark.compiled
+@pytest.mark.skipif(VECTOR_BYTES != 64, reason="these registers are filled unasked")
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_widest_vectors_fill_the_registers(dtype):
+    @numba.njit(**OPTIONS)
+    def loop(out, x):
+        widest_vectors()
+        for i in range(out.size):
+            out[i] = vector_math.tanh(x[i])
+
+    loop(np.empty(3, dtype), np.ones(3, dtype))
+    (assembly,) = loop.inspect_asm().values()
+    division = "vdivps" if dtype == np.float32 else "vdivpd"
+    assert any(division in line and "zmm" in line for line in assembly.splitlines())

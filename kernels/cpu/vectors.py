@@ -182,12 +182,11 @@ def _python_never_inline() -> None:
 
 @intrinsic
 def _widest_vectors(typingctx):
-    # llvmlite lists the attributes that it lets through, and this one, which LLVM reads as text,
-    # is not on its list: hence the plain set's add.
-    attribute = f'"prefer-vector-width"="{8 * VECTOR_BYTES}"'
-
     def codegen(context, builder, signature, args):
-        set.add(builder.function.attributes, attribute)
+        # Narrower registers LLVM fills unasked. llvmlite lists the attributes that it lets
+        # through, and this one, which LLVM reads as text, is not on its list: hence set's own add.
+        if VECTOR_BYTES == 64:
+            set.add(builder.function.attributes, '"prefer-vector-width"="512"')
         return context.get_dummy_value()
 
     return types.void(), codegen
