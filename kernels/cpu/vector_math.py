@@ -273,8 +273,9 @@ def _functions(real: Any, integer: Any, precision: int, coefficients: dict[str, 
 
     @typed
     def sigmoid_derivative(x):
+        # (1 + e)^2 as 1 + e (2 + e): the rounding of 1 + e would count twice.
         e = exp(-absolute(x))
-        return e / ((one + e) * (one + e))
+        return e / fma(e, two + e, one)
 
     @typed
     def tanh(x):
@@ -296,7 +297,7 @@ def _functions(real: Any, integer: Any, precision: int, coefficients: dict[str, 
     def tanh_derivative(x):
         # 1 - tanh(x)^2 without its cancellation
         e = exp(-two * absolute(x))
-        return four * e / ((one + e) * (one + e))
+        return four * e / fma(e, two + e, one)
 
     @typed
     def softplus(x):
