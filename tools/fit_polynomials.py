@@ -45,6 +45,17 @@ def main() -> None:
         grid = nodes(-half, half, 301)
         show(name, c, lambda c, r: r + r * r * polyval(c, r), expm1, grid)
 
+    # (1 - exp(-2 r)) / 2 = r + r^2 P(r)
+    for name, degree in (("TANH_32", 4), ("TANH_64", 10)):
+        c = fit(
+            lambda r: -(expm1(-2 * r) / 2 + r) / r**2 if abs(r) > 1e-20 else mpf(-1),
+            -half / 2,
+            half / 2,
+            degree,
+        )
+        grid = nodes(-half / 2, half / 2, 301)
+        show(name, c, lambda c, r: r + r * r * polyval(c, r), lambda r: -expm1(-2 * r) / 2, grid)
+
     # log((1 + s) / (1 - s)) = 2 s + s R(s^2): of m in [sqrt(1/2), sqrt(2)) for log, with
     # s = (m - 1) / (m + 1), and of 1 + t for t in [0, 1] for log1p, with s = t / (2 + t).
     for name, degree, top in (
@@ -61,18 +72,31 @@ def main() -> None:
         show(name, c, lambda c, s: 2 * s + s**3 * polyval(c, s * s), lambda s: 2 * atanh(s), grid)
 
     # The normal tail Q(u) = erfc(u / sqrt 2) / 2 = exp(-u^2 / 2) t H(x), with t = 1 / (1 + w u)
-    # and x = 2 t - 1: in powers of t itself the coefficients would cancel.
-    for name, degree, scale, top in (("TAIL_32", 9, "0.3", 15), ("TAIL_64", 22, "0.2", 39)):
+    # and x = 2 t - 1: in powers of t itself the coefficients would cancel. SLOPE is the slope of
+    # log(t H) over log t, of which few digits are needed. w must be exact in either type.
+    for bits, degree, slope_degree, scale, top in (
+        (32, 9, 1, "0.296875", 15),
+        (64, 21, 2, "0.203125", 39),
+    ):
         w = mpf(scale)
 
-        def h(x: mpf, w: mpf = w) -> mpf:
-            t = (x + 1) / 2
-            u = (1 / t - 1) / w
-            return erfc(u / sqrt(2)) / 2 * exp(u * u / 2) / t
+        def u_of(x: mpf, w: mpf = w) -> mpf:
+            return (2 / (x + 1) - 1) / w
+
+        def h(x: mpf) -> mpf:
+            u = u_of(x)
+            return erfc(u / sqrt(2)) * exp(u * u / 2) / (x + 1)
+
+        def slope(x: mpf, w: mpf = w) -> mpf:
+            u = u_of(x)
+            return (sqrt(2 / mp.pi) * exp(-u * u / 2) / erfc(u / sqrt(2)) - u) * (1 / w + u)
 
         low = 2 / (1 + w * top) - 1
+        grid = nodes(low, mpf(1), 301)
         c = fit(h, low, mpf(1), degree)
-        show(name, c, lambda c, x: polyval(c, x), h, nodes(low, mpf(1), 301))
+        show(f"TAIL_{bits}", c, lambda c, x: polyval(c, x), h, grid)
+        c = fit(slope, low, mpf(1), slope_degree)
+        show(f"SLOPE_{bits}", c, lambda c, x: polyval(c, x), slope, grid)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from ..codes import (
 )
 from . import vector_math as vm
 from .compiler import helper, kernel, unique
-from .vectors import never_inline, select
+from .vectors import never_inline, select, widest_vectors
 
 # ------------------------------------------------------------------ one value
 
@@ -88,6 +88,7 @@ def _values(f: Any) -> Any:
     """Return the loop out[i] = f(z[i])."""
 
     def loop(out, z):
+        widest_vectors()
         for i in range(out.size):
             out[i] = f(z[i])
 
@@ -98,6 +99,7 @@ def _products(f: Any) -> Any:
     """Return the loop dZ[i] = dA[i] f(z[i])."""
 
     def loop(dZ, dA, z):
+        widest_vectors()
         for i in range(dZ.size):
             dZ[i] = dA[i] * f(z[i])
 
@@ -111,6 +113,7 @@ def _both(g: Any, derivative: Any) -> Any:
     """
 
     def loop(A, D):
+        widest_vectors()
         for i in range(A.size):
             z = D[i]
             A[i] = g(z)
@@ -123,6 +126,7 @@ def _both_from_value(g: Any, derivative_of_a: Any) -> Any:
     """Return the same loop where the derivative is cheaper from a = g(z)."""
 
     def loop(A, D):
+        widest_vectors()
         for i in range(A.size):
             a = g(D[i])
             A[i] = a
@@ -269,6 +273,7 @@ def softmax_columns(A, Z, place, row, n, m, scratch):
     exponentials, from which the cross-entropy is made.
     """
     never_inline()
+    widest_vectors()
     top, total = scratch[:m], scratch[m : 2 * m]
     z = Z[place : place + m]
     for j in range(m):
@@ -298,6 +303,7 @@ def softmax_backward_columns(dZ, dA, A, place, row, dA_place, dA_row, n, m, scra
     dZ and A stand at ``place``, with stride ``row``; dA has a place and a stride of its own.
     """
     never_inline()
+    widest_vectors()
     total = scratch[:m]
     for j in range(m):
         total[j] = 0
@@ -321,6 +327,7 @@ _COLUMNS = 512
 @helper
 def _softmax_examples(A, Z):
     # (m, n), one example a row: three flat passes, since a row may be far shorter than a vector
+    widest_vectors()
     m, n = Z.shape
     for j in range(m):
         top = Z[j, 0]

@@ -28,7 +28,7 @@ from .activations import (
 )
 from .compiler import helper, kernel
 from .linear import long_sum
-from .vectors import never_inline, select
+from .vectors import never_inline, select, widest_vectors
 
 
 @helper
@@ -40,6 +40,7 @@ def x_log_y(x, y):
 @kernel
 def cost(A, Y, loss):
     """Return the sum of the losses of all examples; A and Y are (n_y, m), or both (m, n_y)."""
+    widest_vectors()
     a, y = A.reshape(-1), Y.reshape(-1)
     block = np.empty(1024, A.dtype)
     total = 0.0
@@ -76,6 +77,7 @@ def output_block(A, D, Y, weights, place, width, n, m, activation, loss, scratch
     Y likewise at 0. ``scratch`` takes 2 width values. Only the first m columns are meant.
     """
     never_inline()
+    widest_vectors()
     cells = n * width
     losses = scratch[width : width + m]
     if activation == SOFTMAX:

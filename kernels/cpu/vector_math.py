@@ -2,9 +2,10 @@
 
 No branches, only selections; no tables; no calls of the C library. Each function reduces its
 argument to a short interval, where a polynomial (fitted by ``tools/fit_polynomials.py``) is as
-exact as the type. Errors are within 4 ULP over the whole range, 9 for gelu; zeros, infinities,
-NaN and denormals go through as NumPy's formulas send them. ``python -m fastnn check`` prints the
-errors of the activations.
+exact as the type. Errors are within 4 ULP over the whole range (those of gelu_derivative, which
+has a zero at -0.75, within 4 ULP of the larger of the two terms that cancel there); zeros,
+infinities, NaN and denormals go through as NumPy's formulas send them. ``python -m fastnn check``
+prints the errors of the activations.
 
 ``exp(x)`` and the others take float32 or float64 and compute in that type alone: one float64
 constant would drag a whole float32 loop into double arithmetic.
@@ -20,7 +21,7 @@ from numba import types
 from numba.extending import overload
 
 from .compiler import HELPER_OPTIONS, helper, unique
-from .vectors import bits, fma, from_bits, polynomial, select
+from .vectors import bits, fma, from_bits, paired_polynomial, polynomial, select
 
 # Highest power first. The comments give the error of the function that each serves, before any
 # rounding of the arithmetic.
@@ -47,6 +48,28 @@ _EXP_64 = (
     0.041666666666666669755,
     0.16666666666666670991,
     0.5,
+)
+# TANH_32: 0.41 x 2^-24, 2.2e+8 x 2^-53
+_TANH_32 = (
+    -0.044563787480683182534,
+    0.13381086484356123793,
+    -0.33333243693763659362,
+    0.66666307958795102731,
+    -1.0,
+)
+# TANH_64: 9.13e-12 x 2^-24, 0.0049 x 2^-53
+_TANH_64 = (
+    -4.2833278910641924572e-6,
+    0.000025707742212834043048,
+    -0.00014109324105272471208,
+    0.0007054657382452844654,
+    -0.0031746031776701108757,
+    0.012698412719885200174,
+    -0.044444444444427994575,
+    0.13333333333321816201,
+    -0.33333333333333335804,
+    0.66666666666666683963,
+    -1.0,
 )
 # LOG_32: 0.046 x 2^-24, 2.47e+7 x 2^-53
 _LOG_32 = (
@@ -84,60 +107,72 @@ _LOG1P_64 = (
     0.40000000000014596614,
     0.66666666666666658552,
 )
-# TAIL_32: 0.0737 x 2^-24, 3.96e+7 x 2^-53
+# TAIL_32: 0.122 x 2^-24, 6.52e+7 x 2^-53
 _TAIL_32 = (
-    -0.000040985682345803171571,
-    0.000078012108352119583796,
-    0.00028055421991254328152,
-    -0.00057073112286453255138,
-    -0.0024231913909629294796,
-    0.0018162916067999288374,
-    0.027760256898242042939,
-    0.08654968816081962377,
-    0.16457948987932116198,
-    0.22197061339917906774,
+    -0.000040752901185985298141,
+    0.000090454688031994185681,
+    0.0002568787464421713584,
+    -0.00065300125564765373414,
+    -0.0023367355493292767594,
+    0.0024614150641966834081,
+    0.028933137718761395775,
+    0.087369269541945884085,
+    0.16396567381047445775,
+    0.21995365871881523134,
 )
-# TAIL_64: 2.0e-10 x 2^-24, 0.107 x 2^-53
+# TAIL_64: 1.89e-10 x 2^-24, 0.101 x 2^-53
 _TAIL_64 = (
-    -3.1754937654946730757e-11,
-    -3.506096802816463961e-10,
-    1.5326143601520082092e-9,
-    1.8627121988652118287e-9,
-    -1.3188443324954446086e-8,
-    -8.4549987480130696767e-9,
-    8.6628207137251699071e-8,
-    6.7323073620249423443e-8,
-    -5.5385341919948604909e-7,
-    -7.9618043157360822387e-7,
-    3.3362427484084122905e-6,
-    9.952562854117161034e-6,
-    -0.000011875145601983172736,
-    -0.00010897981295462597877,
-    -0.00015957387969321402109,
-    0.00059867535410170848774,
-    0.0041590133599766359278,
-    0.013823727741262032715,
-    0.033004073234076943583,
-    0.062706631334260908939,
-    0.099061123193995282654,
-    0.13307650057801134008,
-    0.15383860995001259171,
+    -4.7025511936266434195e-10,
+    1.124002146911594357e-9,
+    3.5570920284947526082e-9,
+    -1.0848686429471556893e-8,
+    -2.0404537347657271918e-8,
+    7.2479192564118663858e-8,
+    1.3592875151137759459e-7,
+    -4.3943573095498252354e-7,
+    -1.1421113158537045336e-6,
+    2.2817387204731855134e-6,
+    0.000010925415665334612947,
+    -2.999313828094000829e-6,
+    -0.000097784812597418556547,
+    -0.00019844565277489160443,
+    0.00038102311829111702223,
+    0.003595211173200992003,
+    0.012850561477282964489,
+    0.031840465262721965356,
+    0.06188948022978796548,
+    0.099204655290463027018,
+    0.13444924271708473928,
+    0.1560767835374692765,
+)
+# SLOPE_32: 7.27e+5 x 2^-24, 3.91e+14 x 2^-53
+_SLOPE_32 = (
+    0.95809318158368533799,
+    1.7679798308158962997,
+)
+# SLOPE_64: 3.12e+5 x 2^-24, 1.68e+14 x 2^-53
+_SLOPE_64 = (
+    0.66500608891555369019,
+    1.4333965666869114757,
+    1.857479613014044842,
 )
 
 
 def _functions(real: Any, integer: Any, precision: int, coefficients: dict[str, Any]) -> Any:
     """Return the functions for one type; ``precision`` is the number of stored mantissa bits."""
-    EXP, LOG, LOG1P, TAIL, TAIL_WIDTH, EXP_RANGE, TAIL_RANGE, FAR_LEFT = coefficients.values()
+    EXP, TANH, LOG, LOG1P, TAIL, SLOPE, *limits = coefficients.values()
+    TAIL_WIDTH, TANH_RANGE, EXP_RANGE, TAIL_RANGE, FAR_LEFT = limits
     single = real is np.float32
     exponent_bias = 127 if single else 1023
 
     def constants(values: Any) -> Any:
         return tuple(real(value) for value in values)
 
-    EXP, LOG, LOG1P, TAIL = constants(EXP), constants(LOG), constants(LOG1P), constants(TAIL)
+    EXP, TANH = constants(EXP), constants(TANH)
+    LOG, LOG1P, TAIL, SLOPE = (constants(values) for values in (LOG, LOG1P, TAIL, SLOPE))
     w = real(TAIL_WIDTH)
     lowest, highest = constants(EXP_RANGE)
-    farthest, far_left = real(TAIL_RANGE), real(FAR_LEFT)
+    flat, farthest, far_left = real(TANH_RANGE), real(TAIL_RANGE), real(FAR_LEFT)
     zero, half, one, two, four = constants((0, 0.5, 1, 2, 4))
     infinity, not_a_number = constants((np.inf, np.nan))
     tiny = np.finfo(real).tiny
@@ -146,14 +181,20 @@ def _functions(real: Any, integer: Any, precision: int, coefficients: dict[str, 
     # Adding it rounds to an integer, and leaves that integer in the low bits.
     magic = real(1.5 * 2.0**precision)
     magic_bits = integer(magic.view(integer))
+    # The same, with the exponent's bias in those bits: moved up by the mantissa, they are 2^n.
+    magic_power = real(magic + exponent_bias)
     # ln 2 in two parts; the first has trailing zeros, so that k times it is exact.
     ln2_high = real(0.693145751953125) if single else real(0.6931471803691238)
     ln2_low = real(1.4286068203094172e-6) if single else real(1.9082149292705877e-10)
+    minus_2_log2_e, half_ln2 = real(-2.8853900817779268), real(0.34657359027997264)
     bias = integer(exponent_bias)
     shift = integer(precision)
     log_bias = integer(real(np.sqrt(0.5)).view(integer))
     log_shift = integer(precision + 2)
     sign_bit = integer(np.iinfo(integer).min)
+    # The result of gelu may be denormal where 2^n times it is not: this much of 2^n comes last.
+    down = real(2.0**-64 if single else 2.0**-512)
+    magic_bell = real(magic_power + (64 if single else 512))
     inverse_sqrt_2pi = real(0.3989422804014327)
 
     def typed(function: Any) -> Any:
@@ -232,20 +273,31 @@ def _functions(real: Any, integer: Any, precision: int, coefficients: dict[str, 
 
     @typed
     def sigmoid_derivative(x):
+        # (1 + e)^2 as 1 + e (2 + e): the rounding of 1 + e would count twice.
         e = exp(-absolute(x))
-        return e / ((one + e) * (one + e))
+        return e / fma(e, two + e, one)
 
     @typed
     def tanh(x):
-        e = expm1_negative(-two * absolute(x))
-        y = -e / (two + e)
-        return from_bits(integer(bits(absolute(y)) | (bits(x) & sign_bit)))
+        # exp(-2 u) = 2^n (1 - 2 q), with n <= 0; v = (1 - exp(-2 u)) / 2 = 2^n q + (1 - 2^n) / 2,
+        # where nothing cancels; tanh(u) = v / (1 - v). Each step rises with u, and v is at most
+        # 1/2, so that the result stays within 1. One part of ln 2 will do: what it lacks counts
+        # n 2^n times.
+        u = absolute(x)
+        u = select(u > flat, flat, u)
+        shifted = fma(u, minus_2_log2_e, magic_power)
+        power = from_bits(integer(bits(shifted) << shift))
+        r = fma(shifted - magic_power, half_ln2, u)
+        square = r * r
+        q = fma(square, paired_polynomial(r, square, TANH), r)
+        v = fma(power, q, fma(power, -half, half))
+        return from_bits(integer(bits(v / (one - v)) | (bits(x) & sign_bit)))
 
     @typed
     def tanh_derivative(x):
         # 1 - tanh(x)^2 without its cancellation
         e = exp(-two * absolute(x))
-        return four * e / ((one + e) * (one + e))
+        return four * e / fma(e, two + e, one)
 
     @typed
     def softplus(x):
@@ -253,33 +305,59 @@ def _functions(real: Any, integer: Any, precision: int, coefficients: dict[str, 
         return select(x > zero, x, zero) + select(x == x, y, x)
 
     @typed
-    def normal_parts(u):
-        # For u >= 0, c and y, p, q with exp(-u^2 / 2) = y p q and Q(u) = erfc(u / sqrt 2) / 2 =
-        # c y p q. The square is carried in two parts: its rounding error, times u^2, would be the
-        # error of the exponential. The powers of two p and q come last in every product, so that
-        # nothing underflows before the result does.
-        square = u * u
-        rest = fma(u, u, -square)
-        y, p, q = exp_parts(-half * square)
-        t = one / fma(w, u, one)
-        c = t * polynomial(fma(two, t, -one), TAIL)
-        return c, fma(y, -half * rest, y), p, q
+    def mills(u):
+        # erfc(u / sqrt 2) / 2 = (c + rest) (1 + g) exp(-u^2 / 2) for u >= 0, with c a function of
+        # t = 1 / (1 + w u), which magnifies the roundings of t up to fourfold. g undoes that to
+        # first order: it is what they left out times the slope of log c over log t. ``rest`` is
+        # the rounding of the last product.
+        d = fma(w, u, one)
+        t = one / d
+        left_out = fma(-t, fma(w, u, one - d), fma(-t, d, one))
+        x = fma(two, t, -one)
+        h = paired_polynomial(x, x * x, TAIL)
+        c = t * h
+        return c, fma(t, h, -c), left_out * polynomial(x, SLOPE)
+
+    @typed
+    def bell(u, g):
+        # s and power, with exp(-u^2 / 2 + g) = (1 + s) power down; the 1 is added where an FMA does
+        # so without a rounding of its own. The square is carried in two parts: its rounding error
+        # would be a relative error of the result.
+        v = half * u
+        square = v * u
+        rest = fma(v, u, -square)
+        shifted = fma(square, -log2_e, magic_bell)
+        power = from_bits(integer(bits(shifted) << shift))
+        k = shifted - magic_bell
+        r = fma(k, -ln2_high, -square) + fma(k, -ln2_low, g - rest)
+        z = r * r
+        return fma(z, paired_polynomial(r, z, EXP), r), power
 
     @typed
     def gelu(x):
+        # max(x, 0) - |x| Q(|x|), where Q is the normal tail. Left of 0 the 0 is made of x, so that
+        # it keeps the sign of zero, and is NaN at -infinity, as NumPy's is.
         u = absolute(x)
-        c, y, p, q = normal_parts(select(u > farthest, farthest, u))
-        # Beyond the tail the result is x times 0, which is NaN at -infinity, as NumPy's is.
-        low = select(u > farthest, x * zero, x * (c * y) * p * q)
-        return select(x < zero, low, x * (one - c * y * p * q))
+        u = select(u > farthest, farthest, u)
+        c, rest, g = mills(u)
+        s, power = bell(u, g)
+        cu = c * u
+        rest = fma(rest, u, fma(c, u, -cu))
+        scaled = (cu + fma(cu, s, rest)) * power
+        return fma(scaled, -down, select(x < zero, x * zero, x))
 
     @typed
     def gelu_derivative(x):
+        # Q(u) + u Q'(u) left of 0, and 1 less that right of it; NaN at infinity, as NumPy's is. The
+        # correction g is Q's alone: beside gelu, the bell with it is there, so Q' undoes it.
         u = absolute(x)
-        c, y, p, q = normal_parts(select(u > farthest, farthest, u))
-        tail = c * y * p * q
-        slope = select(u > farthest, x * zero, x * inverse_sqrt_2pi * y * p * q)
-        return slope + select(x < zero, tail, one - tail)
+        u = select(u > farthest, farthest, u)
+        c, rest, g = mills(u)
+        s, power = bell(u, g)
+        low = fma(-inverse_sqrt_2pi, u, c) + fma(inverse_sqrt_2pi * u, g, rest)
+        scaled = fma(low, s, low) * power
+        left = x < zero
+        return fma(scaled, select(left, down, -down), fma(x, zero, select(left, zero, one)))
 
     return SimpleNamespace(
         exp=exp,
@@ -302,10 +380,14 @@ _SINGLE = _functions(
     23,
     {
         "EXP": _EXP_32,
+        "TANH": _TANH_32,
         "LOG": _LOG_32,
         "LOG1P": _LOG1P_32,
         "TAIL": _TAIL_32,
-        "TAIL_WIDTH": 0.3,
+        "SLOPE": _SLOPE_32,
+        "TAIL_WIDTH": 0.296875,
+        # Beyond this, tanh is 1.
+        "TANH_RANGE": 9.1,
         # Beyond these, exp is 0 or infinity; beyond the last, the normal tail is 0.
         "EXP_RANGE": (-105.0, 89.0),
         "TAIL_RANGE": 15.0,
@@ -319,10 +401,13 @@ _DOUBLE = _functions(
     52,
     {
         "EXP": _EXP_64,
+        "TANH": _TANH_64,
         "LOG": _LOG_64,
         "LOG1P": _LOG1P_64,
         "TAIL": _TAIL_64,
-        "TAIL_WIDTH": 0.2,
+        "SLOPE": _SLOPE_64,
+        "TAIL_WIDTH": 0.203125,
+        "TANH_RANGE": 19.5,
         "EXP_RANGE": (-746.0, 710.0),
         "TAIL_RANGE": 39.0,
         "FAR_LEFT": 700.0,

@@ -1,9 +1,10 @@
 """The few pieces of LLVM that Numba has no words for, and a plain Python stand-in for each.
 
-``fma``, ``bits``, ``from_bits``, ``select`` and ``polynomial`` serve the vector mathematics.
-``never_inline`` keeps a large function from being copied into each of its callers. ``Vectors``
-emits code on explicit vectors of LANES values, so that the widest registers are used whatever
-LLVM would have chosen: for ``vector_sum`` here, and for the matrix product in ``tiles``.
+``fma``, ``bits``, ``from_bits``, ``select``, ``polynomial`` and ``paired_polynomial`` serve the
+vector mathematics. ``never_inline`` keeps a large function from being copied into each of its
+callers. ``widest_vectors`` has LLVM fill the widest registers in a function's loops, where for
+some processors with AVX-512 it would choose half of them. ``Vectors`` emits code on explicit
+vectors of LANES values: for ``vector_sum`` here, and for the matrix product in ``tiles``.
 
 The stand-ins do the same with NumPy when ``NUMBA_DISABLE_JIT`` is set: to debug the kernels line
 by line, and to measure which lines the tests reach.
@@ -109,10 +110,37 @@ def _polynomial(typingctx, x, coefficients):
     return x(x, coefficients), codegen
 
 
+@intrinsic
+def _paired_polynomial(typingctx, x, square, coefficients):
+    # The same sum as (a x + b) x^2 + (c x + d) ...: as many FMAs, since the pairs need x^2 alone,
+    # which the callers have anyway, but half as many that wait for one another.
+    if not isinstance(coefficients, types.UniTuple) or not x == square == coefficients.dtype:
+        raise TypingError("paired_polynomial takes two floats and a tuple of floats of their type")
+
+    def codegen(context, builder, signature, args):
+        x, square, values = args
+        count = len(coefficients)
+        c = [builder.extract_value(values, i) for i in range(count)]
+        total = c[0] if count % 2 else builder.fma(c[0], x, c[1])
+        for i in range(2 - count % 2, count, 2):
+            total = builder.fma(total, square, builder.fma(c[i], x, c[i + 1]))
+        return total
+
+    return x(x, square, coefficients), codegen
+
+
 def _python_polynomial(x: Any, coefficients: Any) -> Any:
     total = coefficients[0]
     for c in coefficients[1:]:
         total = _python_fma(total, x, c)
+    return total
+
+
+def _python_paired_polynomial(x: Any, square: Any, c: Any) -> Any:
+    odd = len(c) % 2
+    total = c[0] if odd else _python_fma(c[0], x, c[1])
+    for i in range(2 - odd, len(c), 2):
+        total = _python_fma(total, square, _python_fma(c[i], x, c[i + 1]))
     return total
 
 
@@ -145,6 +173,22 @@ def _never_inline(typingctx):
 
 def _python_never_inline() -> None:
     """Do nothing: the compiled form keeps LLVM from copying the function into its callers."""
+
+
+@intrinsic
+def _widest_vectors(typingctx):
+    def codegen(context, builder, signature, args):
+        # Narrower registers LLVM fills unasked. llvmlite lists the attributes that it lets
+        # through, and this one, which LLVM reads as text, is not on its list: hence set's own add.
+        if VECTOR_BYTES == 64:
+            set.add(builder.function.attributes, '"prefer-vector-width"="512"')
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+def _python_widest_vectors() -> None:
+    """Do nothing: the compiled form has LLVM use whole registers in the function's loops."""
 
 
 # ------------------------------------------------------------------ vectors
@@ -276,9 +320,11 @@ def _python_vector_sum(x: Any) -> Any:
 
 if config.DISABLE_JIT:
     fma, bits, from_bits, select = _python_fma, _python_bits, _python_from_bits, _python_select
-    polynomial, never_inline = _python_polynomial, _python_never_inline
+    polynomial, paired_polynomial = _python_polynomial, _python_paired_polynomial
+    never_inline, widest_vectors = _python_never_inline, _python_widest_vectors
     vector_sum = _python_vector_sum
 else:
     fma, bits, from_bits, select = _fma, _bits, _from_bits, _select
-    polynomial, never_inline = _polynomial, _never_inline
+    polynomial, paired_polynomial = _polynomial, _paired_polynomial
+    never_inline, widest_vectors = _never_inline, _widest_vectors
     vector_sum = _vector_sum
