@@ -96,21 +96,21 @@ def _values(f: Any) -> Any:
 
 
 def _products(f: Any) -> Any:
-    """Return the loop dZ[i] = dA[i] f(z[i])."""
+    """Return the loop d[i] = d[i] f(z[i]).
 
-    def loop(dZ, dA, z):
+    Reading and writing d by one name lets LLVM see that they are the same place.
+    """
+
+    def loop(d, z):
         widest_vectors()
-        for i in range(dZ.size):
-            dZ[i] = dA[i] * f(z[i])
+        for i in range(d.size):
+            d[i] = d[i] * f(z[i])
 
     return helper(unique(loop, f"_products_{f.__name__}"))
 
 
 def _both(g: Any, derivative: Any) -> Any:
-    """Return the loop that leaves A = g(Z) in A, and g'(Z) in D, which held Z.
-
-    Reading and writing D by one name lets LLVM see that they are the same place.
-    """
+    """Return the loop that leaves A = g(Z) in A, and g'(Z) in D, which held Z."""
 
     def loop(A, D):
         widest_vectors()
@@ -239,27 +239,27 @@ def values_and_derivatives(A, D, activation):
 
 
 @helper
-def products(dZ, dA, Z, activation):
-    """dZ = dA * g'(Z), for all but softmax."""
+def products(D, Z, activation):
+    """D = D * g'(Z), for all but softmax."""
     never_inline()
     if activation == IDENTITY:
-        _identity_p(dZ, dA, Z)
+        _identity_p(D, Z)
     elif activation == SIGMOID:
-        _sigmoid_p(dZ, dA, Z)
+        _sigmoid_p(D, Z)
     elif activation == TANH:
-        _tanh_p(dZ, dA, Z)
+        _tanh_p(D, Z)
     elif activation == RELU:
-        _relu_p(dZ, dA, Z)
+        _relu_p(D, Z)
     elif activation == LEAKY_RELU:
-        _leaky_relu_p(dZ, dA, Z)
+        _leaky_relu_p(D, Z)
     elif activation == ELU:
-        _elu_p(dZ, dA, Z)
+        _elu_p(D, Z)
     elif activation == GELU:
-        _gelu_p(dZ, dA, Z)
+        _gelu_p(D, Z)
     elif activation == SILU:
-        _silu_p(dZ, dA, Z)
+        _silu_p(D, Z)
     elif activation == SOFTPLUS:
-        _softplus_p(dZ, dA, Z)
+        _softplus_p(D, Z)
 
 
 # ------------------------------------------------------------------ softmax
@@ -361,6 +361,9 @@ def softmax(A, Z, rows):
 
 # ------------------------------------------------------------------ kernels
 
+# Values that are copied and then worked on: they are still in the L1 cache.
+_VALUES = 2048
+
 
 @kernel
 def activation_forward(A, Z, activation, rows):
@@ -406,7 +409,12 @@ def activation_backward(dZ, dA, Z, activation, rows):
         softmax(dZ, Z, rows)
         through_softmax(dZ, dA, rows)
     else:
-        products(dZ.reshape(-1), dA.reshape(-1), Z.reshape(-1), activation)
+        d, a, z = dZ.reshape(-1), dA.reshape(-1), Z.reshape(-1)
+        for i in range(0, d.size, _VALUES):
+            part, source = d[i : i + _VALUES], a[i : i + _VALUES]
+            for j in range(part.size):
+                part[j] = source[j]
+            products(part, z[i : i + _VALUES], activation)
 
 
 @helper

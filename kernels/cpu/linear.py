@@ -18,7 +18,7 @@ from .activations import products, softmax_backward_columns, softmax_columns, va
 from .compiler import helper, kernel
 from .product import product
 from .tiles import BIAS, ZERO
-from .vectors import TILE_VECTORS, VECTOR_BYTES, vector_sum
+from .vectors import vector_sum
 
 # Values summed in the array's own type before the sum goes on in float64.
 _SUM_BLOCK = 1024
@@ -42,7 +42,7 @@ def strides(A, rows):
 
 
 # Columns of a layer that are finished, activation included, before the next are begun.
-_BLOCK = 4 * TILE_VECTORS * VECTOR_BYTES
+_COLUMNS = 512
 
 
 @kernel
@@ -67,10 +67,9 @@ def layer_forward(A, Z, A_prev, A_prev_rows, W, b, activation, begin, end, panel
     n_in, m, feature, example = strides(A_prev, A_prev_rows)
     n_out = W.shape[0]
     z, a = Z.reshape(-1), A.reshape(-1)
-    width = _BLOCK // Z.itemsize
-    scratch = np.empty(2 * width, Z.dtype)
-    for j in range(begin, end, width):
-        columns = min(width, end - j)
+    scratch = np.empty(2 * _COLUMNS, Z.dtype)
+    for j in range(begin, end, _COLUMNS):
+        columns = min(_COLUMNS, end - j)
         product(
             z, j, m,
             W.reshape(-1), 0, n_in, 1,
@@ -92,30 +91,26 @@ def hidden_gradient(dZ, W_next, dZ_next, dZ_next_rows, Z, activation, begin, end
     n_next, m, feature, example = strides(dZ_next, dZ_next_rows)
     n = W_next.shape[1]
     out, z = dZ.reshape(-1), Z.reshape(-1)
-    width = _BLOCK // Z.itemsize
-    dA = np.empty(n * width, Z.dtype)
-    scratch = np.empty(2 * width, Z.dtype)
-    for j in range(begin, end, width):
-        columns = min(width, end - j)
+    # Softmax needs dA beside its own values; the others turn it into dZ where it stands.
+    dA = np.empty(n * _COLUMNS if activation == SOFTMAX else 0, Z.dtype)
+    scratch = np.empty(2 * _COLUMNS, Z.dtype)
+    for j in range(begin, end, _COLUMNS):
+        columns = min(_COLUMNS, end - j)
+        target, place, row = (dA, 0, _COLUMNS) if activation == SOFTMAX else (out, j, m)
         product(
-            dA, 0, width,
+            target, place, row,
             W_next.reshape(-1), 0, 1, n,
             dZ_next.reshape(-1), j * example, feature, example,
             n, columns, n_next,
-            ZERO, dA, 0, panel,
+            ZERO, target, 0, panel,
         )  # fmt: skip
         if activation == SOFTMAX:
             softmax_columns(out, z, j, m, n, columns, scratch)
-            softmax_backward_columns(out, dA, out, j, m, 0, width, n, columns, scratch)
+            softmax_backward_columns(out, dA, out, j, m, 0, row, n, columns, scratch)
         else:
             for i in range(n):
-                line, row = i * m + j, i * width
-                products(
-                    out[line : line + columns],
-                    dA[row : row + columns],
-                    z[line : line + columns],
-                    activation,
-                )
+                line = out[i * m + j : i * m + j + columns]
+                products(line, z[i * m + j : i * m + j + columns], activation)
 
 
 @kernel

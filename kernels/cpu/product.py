@@ -37,8 +37,8 @@ from .vectors import TILE_ROWS, TILE_VECTORS, VECTOR_BYTES, never_inline
 # The columns of A, and lines of B, that are worked off before the next.
 K_BLOCK = 256
 
-# So short a sum, and a block of B is one tile wide: it then stays in the L1 cache.
-K_SHORT = 128
+# Where the sums are so short, a block of B is so small that it stays in the L1 cache.
+K_SHORT, B_SHORT_BYTES = 128, 32 * 1024
 
 # From so many rows of C on, B is copied into aligned panels even where its lines are contiguous:
 # lines that cross the cache's would be read once for each tile.
@@ -54,8 +54,9 @@ STREAM_TILES, STREAM_LINES = 16, 8
 FEW_ROWS, SOME_ROWS, LENGTH_PER_ROW, DOT_VECTORS = 2, 12, 20, 32
 
 # From so many rows and columns of C on, a transposed A is copied as well, so many rows of C at a
-# time: the values that a tile broadcasts would else lie a whole line of A apart.
-A_PACK_ROWS, A_ROWS = 128, 512 // TILE_ROWS * TILE_ROWS
+# time, if its lines are a multiple of so many bytes apart: the values that a tile broadcasts would
+# else meet in few lines of the cache.
+A_PACK_ROWS, A_ROWS, A_STRIDE = 128, 512 // TILE_ROWS * TILE_ROWS, 4096
 
 # The memory of a block of B, about a quarter of an L2 cache; and after it of a block of A, for the
 # element size that needs most.
@@ -64,20 +65,31 @@ PANEL_BYTES = B_BYTES + A_ROWS * (K_BLOCK * 8 + VECTOR_BYTES)
 
 
 @helper
-def pack(panel, place, B, b, b_row, b_col, k, n):
-    """Copy lines of B, (k, n), n at most a tile's width, to one line of that width each."""
+def block_columns(K, itemsize):
+    """Return how many columns of B are packed together: whole tiles."""
+    width = TILE_VECTORS * VECTOR_BYTES // itemsize
+    if K > K_SHORT:
+        return B_BYTES // itemsize // K_BLOCK
+    return max(1, B_SHORT_BYTES // (K * width * itemsize)) * width
+
+
+@helper
+def pack(panel, B, b, b_row, b_col, k, n):
+    """Copy a block of B, (k, n), to the panel: one tile's width of lines after another."""
     lanes = VECTOR_BYTES // B.itemsize
     width = TILE_VECTORS * lanes
     if b_col == 1:
-        copy_lines(panel, place, width, B, b, b_row, k, n)
+        for j in range(0, n, width):
+            copy_lines(panel, j * k, width, B, b + j, b_row, k, min(width, n - j))
         return
-    for j in range(0, n, lanes):
-        for row in range(0, k, lanes):
-            transpose_tile(
-                panel, place + row * width + j, width,
-                B, b + j * b_col + row, b_col,
-                min(lanes, n - j), min(lanes, k - row),
-            )  # fmt: skip
+    for left in range(0, n, width):
+        for j in range(left, min(left + width, n), lanes):
+            for row in range(0, k, lanes):
+                transpose_tile(
+                    panel, left * k + row * width + j - left, width,
+                    B, b + j * b_col + row, b_col,
+                    min(lanes, n - j), min(lanes, k - row),
+                )  # fmt: skip
 
 
 @helper
@@ -158,6 +170,30 @@ def dots(C, c, c_row, A, a, a_row, B, b, b_col, M, N, K, start, bias, o):
 
 
 @helper
+def with_turned_a(C, c, c_row, A, a, a_col, B, b, b_row, b_col, M, N, K, start, bias, o, panel):
+    """The product for many rows of C where A stands transposed: both are copied, by blocks."""
+    width = TILE_VECTORS * (VECTOR_BYTES // B.itemsize)
+    span = block_columns(K, B.itemsize)
+    block = B_BYTES // B.itemsize  # where the block of A begins
+    for i in range(0, M, A_ROWS):
+        rows = min(A_ROWS, M - i)
+        for k in range(0, K, K_BLOCK):
+            depth = min(K_BLOCK, K - k)
+            # One vector more: a power of two would send all tiles to few lines of the cache.
+            step = TILE_ROWS * depth + VECTOR_BYTES // B.itemsize
+            pack_transposed(panel, block, step, A, a + i + k * a_col, a_col, depth, rows)
+            for j in range(0, N, span):
+                columns = min(span, N - j)
+                pack(panel, B, b + k * b_row + j * b_col, b_row, b_col, depth, columns)
+                tiles(
+                    C, c + i * c_row + j, c_row,
+                    panel, block, 1, TILE_ROWS, step,
+                    panel, 0, width, depth,
+                    rows, columns, depth, start if k == 0 else ACCUMULATE, bias, o + i,
+                )  # fmt: skip
+
+
+@helper
 def product(C, c, c_row, A, a, a_row, a_col, B, b, b_row, b_col, M, N, K, start, bias, o, panel):
     """C (M, N) = start + A (M, K) @ B (K, N); ``o`` is the place of the first row's bias."""
     never_inline()
@@ -175,44 +211,23 @@ def product(C, c, c_row, A, a, a_row, a_col, B, b, b_row, b_col, M, N, K, start,
 
     width = TILE_VECTORS * (VECTOR_BYTES // B.itemsize)
     packed = b_col != 1 or M >= PACK_ROWS
-    turned = a_row == 1 and a_col != 1 and M >= A_PACK_ROWS and N >= A_PACK_ROWS
-    span = B_BYTES // B.itemsize // K_BLOCK
-    if not packed or (K <= K_SHORT and not turned):
-        span = width
-    block = B_BYTES // B.itemsize  # where a block of A begins
+    apart = a_col * A.itemsize % A_STRIDE
+    turned = a_row == 1 and a_col != 1 and apart == 0 and M >= A_PACK_ROWS and N >= A_PACK_ROWS
+    span = block_columns(K, B.itemsize) if packed else width
+    if turned:
+        with_turned_a(C, c, c_row, A, a, a_col, B, b, b_row, b_col, M, N, K, start, bias, o, panel)
+        return
     for j in range(0, N, span):
         columns = min(span, N - j)
         for k in range(0, K, K_BLOCK):
             depth = min(K_BLOCK, K - k)
-            begin = start if k == 0 else ACCUMULATE
-            at = b + k * b_row + j * b_col
-            if not packed:
-                tiles(
-                    C, c + j, c_row,
-                    A, a + k * a_col, a_row, a_col, TILE_ROWS * a_row,
-                    B, at, b_row, 1,
-                    M, columns, depth, begin, bias, o,
-                )  # fmt: skip
-                continue
-            for n in range(0, columns, width):
-                wide = min(width, columns - n)
-                pack(panel, n * depth, B, at + n * b_col, b_row, b_col, depth, wide)
-            if not turned:
-                tiles(
-                    C, c + j, c_row,
-                    A, a + k * a_col, a_row, a_col, TILE_ROWS * a_row,
-                    panel, 0, width, depth,
-                    M, columns, depth, begin, bias, o,
-                )  # fmt: skip
-                continue
-            for i in range(0, M, A_ROWS):
-                rows = min(A_ROWS, M - i)
-                # One vector more: a power of two would send all tiles to few lines of the cache.
-                step = TILE_ROWS * depth + VECTOR_BYTES // B.itemsize
-                pack_transposed(panel, block, step, A, a + i + k * a_col, a_col, depth, rows)
-                tiles(
-                    C, c + i * c_row + j, c_row,
-                    panel, block, 1, TILE_ROWS, step,
-                    panel, 0, width, depth,
-                    rows, columns, depth, begin, bias, o + i,
-                )  # fmt: skip
+            source, s, s_row, s_step = B, b + k * b_row + j * b_col, b_row, 1
+            if packed:
+                pack(panel, B, s, b_row, b_col, depth, columns)
+                source, s, s_row, s_step = panel, 0, width, depth
+            tiles(
+                C, c + j, c_row,
+                A, a + k * a_col, a_row, a_col, TILE_ROWS * a_row,
+                source, s, s_row, s_step,
+                M, columns, depth, start if k == 0 else ACCUMULATE, bias, o,
+            )  # fmt: skip
