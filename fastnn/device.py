@@ -119,11 +119,17 @@ def missing_devices() -> Mapping[str, str]:
 
 def selected(device: str | None = None) -> str:
     """Return the name of the device that a call with this ``device`` argument would use."""
-    asked = device if device is not None else _context.get() or os.environ.get(VARIABLE)
-    if asked is None or asked == "cpu" or asked == "auto" or asked == "numpy":
-        # The common answers, without looking for what they do not need.
-        return "numpy" if asked == "numpy" else "cpu"
-    return choose(device, _context.get(), os.environ.get(VARIABLE), missing_devices())
+    asked = device, _context.get(), os.environ.get(VARIABLE)
+    name = _KNOWN_ANSWERS.get(asked)
+    return choose(*asked, missing_devices()) if name is None else name
+
+
+# What is asked mostly, answered without a look at what it does not need.
+_KNOWN_ANSWERS: dict[tuple[str | None, ...], str] = {
+    (None, None, None): "cpu",
+    ("cpu", None, None): "cpu",
+    (None, None, "cpu"): "cpu",
+}
 
 
 def backend(device: str | None = None) -> Any:

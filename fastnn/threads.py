@@ -56,9 +56,9 @@ def ranges(size: int, operations: float, step: int) -> list[tuple[int, int]]:
     Twice as many pieces as threads, so that one that starts late, or is interrupted, costs
     little; but none smaller than is worth waking a thread for.
     """
-    pieces = 1
-    if operations >= 2 * _PIECE and count() > 1:
-        pieces = max(1, min(2 * count(), int(operations / _PIECE), -(-size // step)))
+    if operations < 2 * _PIECE or count() == 1:
+        return [(0, size)]
+    pieces = max(1, min(2 * count(), int(operations / _PIECE), -(-size // step)))
     width = -(-size // (pieces * step)) * step
     return [(begin, min(begin + width, size)) for begin in range(0, size, width)]
 

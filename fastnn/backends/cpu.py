@@ -82,7 +82,7 @@ def _plain(A: Array) -> Array:
 
 def _row_major(A: Array) -> Array:
     """Return A in C order, plain."""
-    return np.ascontiguousarray(_plain(A))
+    return A if A.flags.carray else np.ascontiguousarray(_plain(A))
 
 
 def _stored(A: Array) -> tuple[Array, bool]:
@@ -90,6 +90,8 @@ def _stored(A: Array) -> tuple[Array, bool]:
 
     Any other layout is copied.
     """
+    if A.flags.carray:
+        return A, False
     A = _plain(A)
     if A.flags.c_contiguous:
         return A, False
@@ -98,13 +100,23 @@ def _stored(A: Array) -> tuple[Array, bool]:
     return np.ascontiguousarray(A), False
 
 
+def _apart(out: Array, inputs: tuple[Array, ...]) -> bool:
+    """Return whether no input shares memory with ``out``."""
+    for A in inputs:
+        # Two arrays that own their memory are apart; NumPy's answer takes longer.
+        views = out.base is not None or A.base is not None
+        if A is out or (views and np.may_share_memory(out, A)):
+            return False
+    return True
+
+
 def _into(out: Array, inputs: tuple[Array, ...], rows: bool, run: Callable[[Array], None]) -> None:
     """Let ``run`` fill ``out``, through a copy where it overlaps an input or is laid out otherwise.
 
     ``run`` is given the array in C order: the transpose of the result where ``rows``.
     """
     target = out.T if rows else out
-    if target.flags.carray and not any(np.may_share_memory(out, A) for A in inputs):
+    if target.flags.carray and _apart(out, inputs):
         run(target)
     else:
         copy = np.empty(target.shape, out.dtype)
@@ -319,6 +331,8 @@ def _examples(X: Array, Y: Array | None, sample_weight: Array | None) -> Example
 
 def _width(network: Description, dtype: np.dtype[Any], at_once: int) -> int:
     """Return how many of ``at_once`` examples are in flight together."""
+    if at_once == 1:
+        return 1  # one example is a column of contiguous values, in every layer
     lanes = _ALIGNMENT // dtype.itemsize
     fits = _BLOCK_BYTES // (2 * sum(network.sizes) * dtype.itemsize)
     width = min(max(_SMALLEST_BLOCK, fits), _LARGEST_BLOCK, at_once)
