@@ -100,8 +100,6 @@ def test_forward_equals_the_reference(sizes, m, dtype):
         A = net.forward(stored)
         assert A.dtype == dtype and A.shape == exact.shape and A.flags.c_contiguous
         assert np.abs(A - exact).max() <= limit
-    # Whatever the memory order, the same bits.
-    assert net.forward(rows).tobytes() == net.forward(X).tobytes()
 
 
 @pytest.mark.parametrize("device", ["cpu", "numpy"])

@@ -12,7 +12,11 @@ import fastnn.kernels
 
 def test_the_kernels_are_installed_under_fastnn_alone():
     assert fastnn.kernels.__name__ == "fastnn.kernels"
-    names = {path.parts[0] for path in importlib.metadata.files("numba-fastnn") or []}
+    # A checkout may hold an egg-info too; it lists sources, not what is installed.
+    found = importlib.metadata.distributions(name="numba-fastnn")
+    installed = [each for each in found if each.read_text("SOURCES.txt") is None]
+    names = {path.parts[0] for each in installed for path in each.files or []}
+    assert names
     assert "kernels" not in names
     for module in ("reference", "codes", "structures", "cpu.linear", "cpu.training"):
         assert importlib.util.find_spec(f"fastnn.kernels.{module}") is not None

@@ -12,6 +12,7 @@ import time
 import numpy as np
 import pytest
 
+import fastnn
 import fastnn.functional as F
 from fastnn import threads
 
@@ -33,6 +34,14 @@ def everything():
     results += [*F.layer_forward(A, W, b, "tanh"), *F.layer_forward(A, W, b, "softmax")]
     results += [F.hidden_gradient(W, dZ, A, "relu"), F.hidden_gradient(W, dZ, A, "softmax")]
     results += F.linear_backward(dZ, A, W)
+    # Shapes whose pieces are of another kind than the whole: few units, one example.
+    random = np.random.default_rng(1)
+    tall, flat = (random.normal(size=(n, 60_000)).astype(np.float32) for n in (30, 24))
+    results += [F.weight_gradient(tall, flat), F.weight_gradient(flat, tall)]
+    results += [F.weight_gradient(tall[:5], np.repeat(tall, 9, axis=0))]
+    net = fastnn.Network([90, 70, 3], loss="cross_entropy")
+    more = random.normal(size=(90, 5121)).astype(np.float32)
+    results += [net.forward(more), net.forward(np.asfortranarray(more))]
     return b"".join(result.tobytes() for result in results)
 
 

@@ -387,7 +387,7 @@ def network_forward(out: Array, parameters: Array, network: Description, X: Arra
     plain, m = _plain(parameters), X.shape[1]
 
     def part(target: Array, begin: int, end: int) -> None:
-        work = _kept_workspace(network, X.dtype, end - begin, False)
+        work = _kept_workspace(network, X.dtype, m, False)
         training.network_forward(target, plain, told, examples, begin, end, work)
 
     def run(target: Array) -> None:

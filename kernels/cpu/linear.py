@@ -16,7 +16,7 @@ import numpy as np
 from ..codes import SOFTMAX
 from .activations import products, softmax_backward_columns, softmax_columns, values
 from .compiler import helper, kernel
-from .product import product
+from .product import blocks, dots, product, sums_pay
 from .tiles import BIAS, ZERO
 from .vectors import vector_sum
 
@@ -41,8 +41,15 @@ def strides(A, rows):
     return A.shape[0], A.shape[1], A.shape[1], 1
 
 
-# Columns of a layer that are finished, activation included, before the next are begun.
-_COLUMNS = 512
+# Values of a layer that are finished, activation included, before the next are begun; and columns,
+# where there are many units.
+_VALUES, _COLUMNS = 32768, 512
+
+
+@helper
+def block_width(n):
+    """Return how many columns of n units are finished together."""
+    return max(_COLUMNS, _VALUES // n)
 
 
 @kernel
@@ -67,9 +74,10 @@ def layer_forward(A, Z, A_prev, A_prev_rows, W, b, activation, begin, end, panel
     n_in, m, feature, example = strides(A_prev, A_prev_rows)
     n_out = W.shape[0]
     z, a = Z.reshape(-1), A.reshape(-1)
-    scratch = np.empty(2 * _COLUMNS, Z.dtype)
-    for j in range(begin, end, _COLUMNS):
-        columns = min(_COLUMNS, end - j)
+    width = block_width(n_out)
+    scratch = np.empty(2 * width, Z.dtype)
+    for j in range(begin, end, width):
+        columns = min(width, end - j)
         product(
             z, j, m,
             W.reshape(-1), 0, n_in, 1,
@@ -92,11 +100,12 @@ def hidden_gradient(dZ, W_next, dZ_next, dZ_next_rows, Z, activation, begin, end
     n = W_next.shape[1]
     out, z = dZ.reshape(-1), Z.reshape(-1)
     # Softmax needs dA beside its own values; the others turn it into dZ where it stands.
-    dA = np.empty(n * _COLUMNS if activation == SOFTMAX else 0, Z.dtype)
-    scratch = np.empty(2 * _COLUMNS, Z.dtype)
-    for j in range(begin, end, _COLUMNS):
-        columns = min(_COLUMNS, end - j)
-        target, place, row = (dA, 0, _COLUMNS) if activation == SOFTMAX else (out, j, m)
+    width = block_width(n)
+    dA = np.empty(n * width if activation == SOFTMAX else 0, Z.dtype)
+    scratch = np.empty(2 * width, Z.dtype)
+    for j in range(begin, end, width):
+        columns = min(width, end - j)
+        target, place, row = (dA, 0, width) if activation == SOFTMAX else (out, j, m)
         product(
             target, place, row,
             W_next.reshape(-1), 0, 1, n,
@@ -118,18 +127,29 @@ def weight_gradient(dW, dZ, dZ_rows, A_prev, A_prev_rows, rows, columns, panel):
     """dW = dZ A_prev^T / m, for the units and inputs in the ranges ``rows`` and ``columns``."""
     _, m, dZ_feature, dZ_example = strides(dZ, dZ_rows)
     n_in, _, feature, example = strides(A_prev, A_prev_rows)
-    out = dW.reshape(-1)
-    n = columns[1] - columns[0]
+    out, dz, a = dW.reshape(-1), dZ.reshape(-1), A_prev.reshape(-1)
+    n_out, n = rows[1] - rows[0], columns[1] - columns[0]
     corner = rows[0] * n_in + columns[0]
-    product(
-        out, corner, n_in,
-        dZ.reshape(-1), rows[0] * dZ_feature, dZ_feature, dZ_example,
-        A_prev.reshape(-1), columns[0] * feature, example, feature,
-        rows[1] - rows[0], n, m,
-        ZERO, out, 0, panel,
-    )  # fmt: skip
+    left, right = rows[0] * dZ_feature, columns[0] * feature
+    # Chosen by all rows of dW, not by those of this range: the bits must not depend on the range.
+    if sums_pay(dW.shape[0], m, dZ_example, example):
+        dots(
+            out, corner, n_in,
+            dz, left, dZ_feature,
+            a, right, feature,
+            n_out, n, m,
+            ZERO, out, 0,
+        )  # fmt: skip
+    else:
+        blocks(
+            out, corner, n_in,
+            dz, left, dZ_feature, dZ_example,
+            a, right, example, feature,
+            n_out, n, m,
+            ZERO, out, 0, panel,
+        )  # fmt: skip
     scale = type(out[0])(1 / m)
-    for i in range(rows[1] - rows[0]):
+    for i in range(n_out):
         line = out[corner + i * n_in : corner + i * n_in + n]
         for j in range(n):
             line[j] = line[j] * scale

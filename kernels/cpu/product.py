@@ -13,8 +13,9 @@ meanwhile stay in the L1 cache, while the rows of C that they make are written f
 Where B's lines are not contiguous the copy is a transposed one, made in registers, LANES x LANES
 values at a time.
 
-Three shapes go other ways: few rows of C (``stream``), long sums for few of them (``dots``), and
-a single column, which is the row of a transposed product.
+A few rows of C go another way (``stream``), with the same bits: each sum runs over k in order,
+however the blocks are cut. Long sums for few rows, and a single column, which is the row of a
+transposed product, are sums of products side by side (``dots``).
 """
 
 from __future__ import annotations
@@ -194,21 +195,11 @@ def with_turned_a(C, c, c_row, A, a, a_col, B, b, b_row, b_col, M, N, K, start, 
 
 
 @helper
-def product(C, c, c_row, A, a, a_row, a_col, B, b, b_row, b_col, M, N, K, start, bias, o, panel):
-    """C (M, N) = start + A (M, K) @ B (K, N); ``o`` is the place of the first row's bias."""
-    never_inline()
-    if a_col == 1 and b_row == 1:
-        if N == 1 and c_row == 1:
-            begin = BIAS_EACH if start == BIAS else start
-            dots(C, c, 1, B, b, 1, A, a, a_row, 1, M, K, begin, bias, o)
-            return
-        if M <= FEW_ROWS or (M <= SOME_ROWS and K >= LENGTH_PER_ROW * M):
-            dots(C, c, c_row, A, a, a_row, B, b, b_col, M, N, K, start, bias, o)
-            return
+def blocks(C, c, c_row, A, a, a_row, a_col, B, b, b_row, b_col, M, N, K, start, bias, o, panel):
+    """The product by tiles; the bits of C do not depend on how many rows and columns it has."""
     if b_col == 1 and M <= TILE_ROWS:
         stream(C, c, c_row, A, a, a_row, a_col, B, b, b_row, M, N, K, start, bias, o)
         return
-
     width = TILE_VECTORS * (VECTOR_BYTES // B.itemsize)
     packed = b_col != 1 or M >= PACK_ROWS
     apart = a_col * A.itemsize % A_STRIDE
@@ -231,3 +222,23 @@ def product(C, c, c_row, A, a, a_row, a_col, B, b, b_row, b_col, M, N, K, start,
                 source, s, s_row, s_step,
                 M, columns, depth, start if k == 0 else ACCUMULATE, bias, o,
             )  # fmt: skip
+
+
+@helper
+def sums_pay(M, K, a_col, b_row):
+    """Return whether ``dots`` is the faster way to M rows of sums of K products."""
+    few = M <= FEW_ROWS or (M <= SOME_ROWS and K >= LENGTH_PER_ROW * M)
+    return few and a_col == 1 and b_row == 1
+
+
+@helper
+def product(C, c, c_row, A, a, a_row, a_col, B, b, b_row, b_col, M, N, K, start, bias, o, panel):
+    """C (M, N) = start + A (M, K) @ B (K, N); ``o`` is the place of the first row's bias."""
+    never_inline()
+    if N == 1 and c_row == 1 and a_col == 1 and b_row == 1:
+        begin = BIAS_EACH if start == BIAS else start
+        dots(C, c, 1, B, b, 1, A, a, a_row, 1, M, K, begin, bias, o)
+    elif sums_pay(M, K, a_col, b_row):
+        dots(C, c, c_row, A, a, a_row, B, b, b_col, M, N, K, start, bias, o)
+    else:
+        blocks(C, c, c_row, A, a, a_row, a_col, B, b, b_row, b_col, M, N, K, start, bias, o, panel)

@@ -26,7 +26,7 @@ from .vectors import TILE_ROWS, TILE_VECTORS, VECTOR_BYTES, Vectors
 # from a bias for each column.
 ZERO, ACCUMULATE, BIAS, BIAS_EACH = 0, 1, 2, 3
 
-# From sums of so many terms on, a tile asks for its part of C ahead.
+# From sums of so many terms on, a tile asks for the next tile's part of C.
 PREFETCH_LENGTH = 64
 
 # The largest ``dot_tile``, whose accumulators must fit in the registers. Its columns are at most
@@ -70,20 +70,30 @@ def _emit_tile(v: Vectors, rows: int, vectors: int, operands: Any) -> None:
     def part(line: Any, n: int) -> Any:
         return v.pointer(line, ir.Constant(index, n * v.lanes))
 
-    # What C holds is added last, so it has the whole sum's time to arrive from a farther cache.
+    # What the next tile to the right adds to has this tile's whole time to arrive.
     with builder.if_then(builder.icmp_signed(">=", K, ir.Constant(index, PREFETCH_LENGTH))):
         for i in range(rows):
             for n in range(vectors):
-                v.prefetch(part(C.row(i), n))
-    with_bias = builder.icmp_signed("==", start, ir.Constant(index, BIAS))
-    for i in range(rows):
-        # Only where there is a bias is its address read.
-        value = cgutils.alloca_once_value(builder, ir.Constant(v.element, 0.0))
-        with builder.if_then(with_bias):
-            builder.store(builder.load(v.pointer(bias, ir.Constant(index, i))), value)
-        vector = v.splat(builder.load(value))
-        for n in range(vectors):
-            builder.store(vector, sums[i][n])
+                v.prefetch(part(C.row(i), vectors + n))
+
+    with builder.if_else(builder.icmp_signed("==", start, ir.Constant(index, ACCUMULATE))) as (
+        accumulate,
+        fresh,
+    ):
+        with accumulate:
+            for i in range(rows):
+                for n in range(vectors):
+                    builder.store(v.load(part(C.row(i), n), masks[n]), sums[i][n])
+        with fresh:
+            with_bias = builder.icmp_signed("==", start, ir.Constant(index, BIAS))
+            for i in range(rows):
+                # Only where there is a bias is its address read.
+                value = cgutils.alloca_once_value(builder, ir.Constant(v.element, 0.0))
+                with builder.if_then(with_bias):
+                    builder.store(builder.load(v.pointer(bias, ir.Constant(index, i))), value)
+                vector = v.splat(builder.load(value))
+                for n in range(vectors):
+                    builder.store(vector, sums[i][n])
 
     with cgutils.for_range(builder, K) as loop:
         line = B.row(loop.index)
@@ -95,20 +105,9 @@ def _emit_tile(v: Vectors, rows: int, vectors: int, operands: Any) -> None:
                 total = v.fma(weight, vectors_of_b[n], builder.load(sums[i][n]))
                 builder.store(total, sums[i][n])
 
-    def finish(old: bool) -> None:
-        for i in range(rows):
-            for n in range(vectors):
-                place, total = part(C.row(i), n), builder.load(sums[i][n])
-                if old:
-                    total = builder.fadd(total, v.load(place, masks[n]))
-                v.store(total, place, masks[n])
-
-    added = builder.icmp_signed("==", start, ir.Constant(index, ACCUMULATE))
-    with builder.if_else(added) as (accumulate, fresh):
-        with accumulate:
-            finish(True)
-        with fresh:
-            finish(False)
+    for i in range(rows):
+        for n in range(vectors):
+            v.store(builder.load(sums[i][n]), part(C.row(i), n), masks[n])
 
 
 @intrinsic
