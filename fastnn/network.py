@@ -133,6 +133,11 @@ class Network:
             selected(device)  # an unknown or missing device is an error now, not at the first call
         self.device = device
         self._parameters = initial_parameters(self._description, initializer, self.seed, self.dtype)
+        self._predict_one: Callable[[Array, Array | None], Array] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy answers for its own parameters.
+        return {**self.__dict__, "_predict_one": None}
 
     def __repr__(self) -> str:
         return (
@@ -243,6 +248,44 @@ class Network:
             labels: Array = (A >= 0.5).astype(np.int64)
             return labels.ravel() if labels.shape[0] == 1 else labels
         return A
+
+    def predict_one(self, x: Array, out: Array | None = None) -> Array:
+        """Return the output for one example, in the shortest time.
+
+        Nothing is checked and nothing allocated but the result: **an ``x`` or ``out`` of another
+        length reads or writes beyond its memory.** For data that is not known to fit, there is
+        :meth:`forward`.
+
+        Parameters
+        ----------
+        x : array, (n_x,)
+            The example, in the network's type; contiguous and writable, or the first call
+            compiles for what it is.
+        out : array, (n_y,), optional
+            Where to put the result.
+
+        Returns
+        -------
+        array, (n_y,)
+            A of the last layer. Its last bits may differ from those of :meth:`forward`, which
+            sums in another order.
+
+        Notes
+        -----
+        The device is chosen at the first call, and kept.
+
+        Examples
+        --------
+        >>> import numpy as np, fastnn
+        >>> net = fastnn.Network([2, 1], ["sigmoid"])
+        >>> net.predict_one(np.zeros(2, np.float32))
+        array([0.5], dtype=float32)
+        """
+        predict = self._predict_one
+        if predict is None:
+            predict = backend(self.device).predictor(self._parameters, self._description)
+            self._predict_one = predict
+        return predict(x, out)
 
     def cost(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import threading
 
 import numpy as np
 import pytest
@@ -100,6 +101,60 @@ def test_forward_equals_the_reference(sizes, m, dtype):
         A = net.forward(stored)
         assert A.dtype == dtype and A.shape == exact.shape and A.flags.c_contiguous
         assert np.abs(A - exact).max() <= limit
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("sizes", [[1, 1], [3, 17, 5], [40, 7, 64, 1], [784, 33, 10]], ids=str)
+@pytest.mark.parametrize("hidden", ACTIVATIONS)
+def test_one_example_is_answered_as_many_are(hidden, sizes, dtype):
+    for output, loss in (("softmax", "cross_entropy"), (hidden, "squared_error")):
+        activations = [hidden] * (len(sizes) - 2) + [output]
+        net = fastnn.Network(sizes, activations, loss, dtype, seed=3)
+        X = data(sizes[0], 3, dtype)
+        told = net.parameters, net.sizes, net.activations, X
+        exact = reference.network_forward(*told)
+        plain = reference.network_forward(*told, dtype=dtype)
+        limit = 3 * np.abs(plain - exact).max() + 8 * np.finfo(dtype).eps * np.abs(exact).max()
+        out = np.empty(sizes[-1], dtype)
+        for j in range(3):
+            x = X[:, j].copy()
+            answer = net.predict_one(x)
+            assert answer.dtype == dtype and answer.shape == (sizes[-1],)
+            assert np.abs(answer - exact[:, j]).max() <= limit
+            assert net.predict_one(x, out) is out
+            assert out.tobytes() == answer.tobytes() == net.predict_one(x).tobytes()
+            np.testing.assert_array_equal(x, X[:, j])
+
+
+@pytest.mark.parametrize("device", ["cpu", "numpy"])
+def test_one_example_after_the_parameters_changed(device):
+    net = fastnn.Network([2, 1], ["identity"], device=device)
+    x = np.array([1, 2], np.float32)
+    assert net.predict_one(x) == 0
+    net.parameters = [1, 10, 100]
+    assert net.predict_one(x) == 121
+    clone = copy.deepcopy(net)
+    clone.W[0][...] = 0
+    assert clone.predict_one(x) == 100
+    assert net.predict_one(x) == 121
+
+
+@pytest.mark.compiled
+def test_one_example_from_several_threads():
+    net = fastnn.Network([64, 100, 100, 10], "tanh", "cross_entropy")
+    X = data(64, 4, np.float32).T.copy()
+    expected = [net.predict_one(x).tobytes() for x in X]
+    wrong = []
+
+    def ask(x, answer):
+        wrong.extend(i for i in range(5000) if net.predict_one(x).tobytes() != answer)
+
+    callers = [threading.Thread(target=ask, args=told) for told in zip(X, expected, strict=True)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert not wrong
 
 
 @pytest.mark.parametrize("device", ["cpu", "numpy"])

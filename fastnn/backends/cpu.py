@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..description import Description
 from ..kernels.codes import ACTIVATIONS, LOSSES
-from ..kernels.cpu import activations, linear, losses, optimizers, training
+from ..kernels.cpu import activations, linear, losses, optimizers, query, training
 from ..kernels.cpu.product import PANEL_BYTES
 from ..kernels.cpu.vectors import TILE_ROWS, TILE_VECTORS
 from ..kernels.structures import Architecture, Examples, Progress, Rule, Workspace
@@ -395,6 +395,27 @@ def network_forward(out: Array, parameters: Array, network: Description, X: Arra
         share([partial(part, target, begin, end) for begin, end in pieces])
 
     _into(out, (X, parameters), False, run)
+
+
+def predictor(parameters: Array, network: Description) -> Callable[[Array, Array | None], Array]:
+    """Return the function that answers for one example, a vector, and checks nothing."""
+    codes = [ACTIVATIONS.index(name) for name in network.activations]
+    layers = np.array([len(codes), *network.sizes, *codes])
+    n_y, dtype, plain = network.sizes[-1], parameters.dtype, _plain(parameters)
+    room = 2 + 2 * max(network.sizes)
+    kernel, empty, local = query.forward_one, np.empty, threading.local()
+
+    def predict(x: Array, out: Array | None = None) -> Array:
+        if out is None:
+            out = empty(n_y, dtype)
+        try:
+            work = local.work
+        except AttributeError:
+            work = local.work = _aligned(room, dtype)
+        kernel(out, plain, layers, x, work)
+        return out
+
+    return predict
 
 
 def network_cost(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -68,6 +69,17 @@ def gradient_step(parameters: Array, gradient: Array, learning_rate: float) -> N
 
 def network_forward(out: Array, parameters: Array, network: Description, X: Array) -> None:
     out[...] = reference.network_forward(parameters, network.sizes, network.activations, X)
+
+
+def predictor(parameters: Array, network: Description) -> Callable[[Array, Array | None], Array]:
+    """Return the function that answers for one example, a vector."""
+
+    def predict(x: Array, out: Array | None = None) -> Array:
+        out = np.empty(network.sizes[-1], parameters.dtype) if out is None else out
+        network_forward(out[:, None], parameters, network, x[:, None])
+        return out
+
+    return predict
 
 
 def network_cost(
