@@ -110,6 +110,10 @@ def test_networks(hidden):
             net.fit(X, Y, 2, 7, rule, l1=1e-3 * i, l2=1e-2 * i, sample_weight=weights)
         np.testing.assert_allclose(nets[0].parameters, nets[1].parameters, rtol=0, atol=1e-4)
         np.testing.assert_allclose(nets[0].forward(X), nets[1].forward(X), rtol=0, atol=1e-4)
+        np.testing.assert_allclose(
+            nets[0].predict_one(X[:, 0].copy()), nets[1].predict_one(X[:, 0]), rtol=0, atol=1e-4
+        )
+        assert nets[0].cost(X, Y) == pytest.approx(nets[1].cost(X, Y), rel=1e-3, abs=1e-4)
         for order in "CF":
             at = np.asarray(X, order=order)
             np.testing.assert_allclose(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import platform
 import signal
 import threading
 import time
@@ -245,6 +246,20 @@ def test_validation_cost_has_no_penalty_and_takes_weights():
     net = network()
     history = net.fit(X, y, epochs=1, l2=10.0, validation=(X, y, weights))
     assert history.validation_cost == [net.cost(X, y, weights)]
+
+
+@pytest.mark.compiled
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="not an x86 processor")
+def test_denormal_numbers_are_zeros_in_training_alone():
+    # A gradient of 1e-39 is a denormal float32: the weight that it would change stays.
+    X, Y = np.full((1, 4), 1e-39, np.float32), np.ones((1, 4), np.float32)
+    net = fastnn.Network([1, 1], ["identity"], dtype=np.float32, device="cpu")
+    rule = fastnn.SGD(1.0)
+    net.fit(X, Y, epochs=1, optimizer=rule)
+    assert net.W[0] == 0 and net.b[0] == 1
+    # The processor's state is as it was before.
+    tiny = np.full(8, np.finfo(np.float32).tiny, np.float32)
+    assert (tiny / 2 > 0).all() and (tiny / 2 * 2 == tiny).all()
 
 
 # ------------------------------------------------------------------ Ctrl-C

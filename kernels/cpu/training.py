@@ -22,7 +22,7 @@ from .losses import output_block
 from .optimizers import add_penalties, penalty, update
 from .product import product
 from .tiles import ACCUMULATE, BIAS, ZERO
-from .vectors import vector_sum
+from .vectors import NO_DENORMALS, swap_denormals, vector_sum
 
 
 @helper
@@ -274,28 +274,37 @@ def network_cost(parameters, network, examples, order, rule, backward, work):
     return batch_cost(parameters, network, examples, order, 0, examples.m, rule, backward, work)
 
 
+@helper
+def take_step(parameters, network, examples, batch_size, rule, progress, work):
+    """Take one step of training, and at an epoch's end note its cost and its parameters."""
+    counts, order, m = progress.counts, progress.order, examples.m
+    start = counts[2]
+    if start == 0:
+        shuffle(order, progress.random)
+    stop = min(start + batch_size, m)
+    J = batch_cost(parameters, network, examples, order, start, stop, rule, True, work)
+    counts[0] += 1
+    optimizer_step(parameters, network, rule, progress.state, counts[0], work)
+    progress.cost[0] += J * (stop - start)
+    counts[2] = stop
+    if stop == m:
+        progress.costs[counts[1]] = progress.cost[0] / m
+        progress.cost[0] = 0
+        progress.snapshot[:] = parameters
+        counts[1] += 1
+        counts[2] = 0
+
+
 @kernel
 def train(parameters, network, examples, batch_size, rule, progress, steps, work):
     """Take up to ``steps`` steps of training, from where ``progress`` stands.
 
-    The cost of an epoch is the mean over its examples of J, as each batch met it.
+    The cost of an epoch is the mean over its examples of J, as each batch met it. Denormal numbers
+    are taken for zeros: gradients that fade away would else make each step several times as long.
     """
-    counts, order, m = progress.counts, progress.order, examples.m
+    before = swap_denormals(NO_DENORMALS)
     for _ in range(steps):
-        if counts[1] == counts[3]:
-            return
-        start = counts[2]
-        if start == 0:
-            shuffle(order, progress.random)
-        stop = min(start + batch_size, m)
-        J = batch_cost(parameters, network, examples, order, start, stop, rule, True, work)
-        counts[0] += 1
-        optimizer_step(parameters, network, rule, progress.state, counts[0], work)
-        progress.cost[0] += J * (stop - start)
-        counts[2] = stop
-        if stop == m:
-            progress.costs[counts[1]] = progress.cost[0] / m
-            progress.cost[0] = 0
-            progress.snapshot[:] = parameters
-            counts[1] += 1
-            counts[2] = 0
+        if progress.counts[1] == progress.counts[3]:
+            break
+        take_step(parameters, network, examples, batch_size, rule, progress, work)
+    swap_denormals(before)
