@@ -125,3 +125,29 @@ def bench_forward(race: Callable, sizes: list[int], m: int, entrant: str) -> Non
         operations=2.0 * products * m,
         all_threads=True,
     )
+
+
+@every_entrant
+@pytest.mark.parametrize("sizes", [[32, 1], [32, 64, 64, 1], [784, 128, 10]], ids=str)
+def bench_predict_one(race: Callable, sizes: list[int], entrant: str) -> None:
+    net = fastnn.Network(sizes, loss="squared_error")
+    net.parameters[...] = np.random.default_rng(1).normal(size=net.parameters.size) * 0.1
+    x = np.random.default_rng(0).normal(size=sizes[0]).astype(np.float32)
+    W, b = net.W, [each.ravel() for each in net.b]
+
+    def line() -> np.ndarray:
+        a = x
+        for i in range(len(W) - 1):
+            a = np.maximum(W[i] @ a + b[i], 0)
+        return W[-1] @ a + b[-1]
+
+    race(
+        "call of Network.predict_one",
+        f"{'-'.join(map(str, sizes))} relu",
+        np.float32,
+        entrant,
+        numpy=line,
+        fastnn=lambda: net.predict_one(x),
+        operations=2.0 * sum(a * b for a, b in pairwise(sizes)),
+        all_threads=True,
+    )

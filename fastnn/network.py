@@ -133,7 +133,7 @@ class Network:
             selected(device)  # an unknown or missing device is an error now, not at the first call
         self.device = device
         self._parameters = initial_parameters(self._description, initializer, self.seed, self.dtype)
-        self._predict_one: Callable[[Array, Array | None], Array] | None = None
+        self._predict_one: Callable[..., Array] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         # A copy answers for its own parameters.

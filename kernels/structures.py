@@ -83,3 +83,13 @@ class Workspace(NamedTuple):
     losses: NDArray[Any]  # (2 * width,)
     panel: NDArray[Any]
     gradient: NDArray[Any]  # (parameters,)
+
+
+class QuerySpace(NamedTuple):
+    """What of it a query works in: the fewer arrays, the shorter the call."""
+
+    width: int
+    A: NDArray[Any]  # (widest layer, width)
+    T: NDArray[Any]  # (widest layer, width)
+    losses: NDArray[Any]  # (2 * width,)
+    panel: NDArray[Any]

@@ -15,7 +15,14 @@ from ..kernels.codes import ACTIVATIONS, LOSSES
 from ..kernels.cpu import activations, linear, losses, optimizers, query, training
 from ..kernels.cpu.product import PANEL_BYTES
 from ..kernels.cpu.vectors import TILE_ROWS, TILE_VECTORS
-from ..kernels.structures import Architecture, Examples, Progress, Rule, Workspace
+from ..kernels.structures import (
+    Architecture,
+    Examples,
+    Progress,
+    QuerySpace,
+    Rule,
+    Workspace,
+)
 from ..threads import ranges, share
 
 Array = NDArray[Any]
@@ -340,55 +347,63 @@ def _width(network: Description, dtype: np.dtype[Any], at_once: int) -> int:
 
 
 def _workspace(
-    network: Description,
-    dtype: np.dtype[Any],
-    width: int,
-    *,
-    training: bool,
-    gathered: bool = False,
+    network: Description, dtype: np.dtype[Any], width: int, *, gathered: bool = False
 ) -> Workspace:
-    """Return the memory for blocks of ``width`` examples."""
+    """Return the memory for the gradients of blocks of ``width`` examples."""
     sizes = network.sizes
     units = sum(sizes[1:])
     lengths = {
         "X": sizes[0] * width if gathered else 0,
         "A": units * width,
-        "D": units * width if training else 0,
+        "D": units * width,
         "T": max(sizes[1:]) * width,
-        "Y": sizes[-1] * width if training else 0,
-        "weights": width if training else 0,
+        "Y": sizes[-1] * width,
+        "weights": width,
         "losses": 2 * width,
     }
-    # Zeros: the columns beyond a ragged block are computed too, from whatever stands there.
-    arrays = {}
-    for name, length in lengths.items():
-        arrays[name] = _aligned(length, dtype)
-        arrays[name].fill(0)
-    gradient = _aligned(network.n_parameters if training else 0, dtype)
+    arrays = {name: _zeros(length, dtype) for name, length in lengths.items()}
+    gradient = _aligned(network.n_parameters, dtype)
     return Workspace(width, **arrays, panel=_panel(dtype), gradient=gradient)
 
 
-def _kept_workspace(
-    network: Description, dtype: np.dtype[Any], at_once: int, training: bool
-) -> Workspace:
-    """Return this thread's workspace for such calls: a query should not wait for memory."""
-    key = network, dtype.itemsize, _width(network, dtype, at_once), training
-    kept: dict[Any, Workspace] = _local.__dict__.setdefault("workspaces", {})
-    work = kept.get(key)
-    if work is None:
+def _query_space(network: Description, dtype: np.dtype[Any], width: int) -> QuerySpace:
+    """Return the memory for the outputs of blocks of ``width`` examples."""
+    widest = max(network.sizes[1:]) * width
+    A, T = _zeros(widest, dtype), _zeros(widest, dtype)
+    return QuerySpace(width, A, T, _zeros(2 * width, dtype), _panel(dtype))
+
+
+def _zeros(length: int, dtype: np.dtype[Any]) -> Array:
+    # Zeros: the columns beyond a ragged block are computed too, from whatever stands there.
+    array = _aligned(length, dtype)
+    array.fill(0)
+    return array
+
+
+def _kept(make: Callable[..., Any], network: Description, dtype: np.dtype[Any], width: int) -> Any:
+    """Return what ``make`` returned for such calls of this thread: none should wait for memory."""
+    key = make, network, dtype.itemsize, width
+    kept: dict[Any, Any] = _local.__dict__.setdefault("kept", {})
+    space = kept.get(key)
+    if space is None:
         if len(kept) >= _WORKSPACES:
             del kept[next(iter(kept))]
-        work = kept[key] = _workspace(network, dtype, key[2], training=training)
-    return work
+        space = kept[key] = make(network, dtype, width)
+    return space
 
 
 def network_forward(out: Array, parameters: Array, network: Description, X: Array) -> None:
-    examples, told = _examples(X, None, None), _architecture(network)
-    plain, m = _plain(parameters), X.shape[1]
+    m = X.shape[1]
+    if m == 1 and out.flags.c_contiguous and _apart(out, (X, parameters)):
+        x = np.ascontiguousarray(_plain(X))
+        predictor(parameters, network)(x.reshape(-1), out.reshape(-1))
+        return
+    told, width = _architecture(network), _width(network, X.dtype, m)
+    plain, (flat, feature, example) = _plain(parameters), _flat(X)
 
     def part(target: Array, begin: int, end: int) -> None:
-        work = _kept_workspace(network, X.dtype, m, False)
-        training.network_forward(target, plain, told, examples, begin, end, work)
+        work = _kept(_query_space, network, X.dtype, width)
+        query.network_forward(target, plain, told, flat, feature, example, begin, end, work)
 
     def run(target: Array) -> None:
         pieces = ranges(m, _work(1, plain.size, m), _LARGEST_BLOCK)
@@ -397,13 +412,22 @@ def network_forward(out: Array, parameters: Array, network: Description, X: Arra
     _into(out, (X, parameters), False, run)
 
 
-def predictor(parameters: Array, network: Description) -> Callable[[Array, Array | None], Array]:
-    """Return the function that answers for one example, a vector, and checks nothing."""
+@lru_cache(maxsize=256)
+def _layers(network: Description) -> Array:
+    """Return L, n_x, n_1 ... n_y, and the activations' codes."""
     codes = [ACTIVATIONS.index(name) for name in network.activations]
-    layers = np.array([len(codes), *network.sizes, *codes])
-    n_y, dtype, plain = network.sizes[-1], parameters.dtype, _plain(parameters)
-    room = 2 + 2 * max(network.sizes)
-    kernel, empty, local = query.forward_one, np.empty, threading.local()
+    return np.array([len(codes), *network.sizes, *codes])
+
+
+def _column_space(network: Description, dtype: np.dtype[Any], width: int) -> Array:
+    """Return the memory for one example."""
+    return _aligned(2 + 2 * max(network.sizes), dtype)
+
+
+def predictor(parameters: Array, network: Description) -> Callable[..., Array]:
+    """Return the function that answers for one example, a vector, and checks nothing."""
+    layers, plain, kernel, empty = _layers(network), _plain(parameters), query.forward_one, np.empty
+    n_y, dtype, local = network.sizes[-1], parameters.dtype, threading.local()
 
     def predict(x: Array, out: Array | None = None) -> Array:
         if out is None:
@@ -411,7 +435,7 @@ def predictor(parameters: Array, network: Description) -> Callable[[Array, Array
         try:
             work = local.work
         except AttributeError:
-            work = local.work = _aligned(room, dtype)
+            work = local.work = _kept(_column_space, network, dtype, 1)
         kernel(out, plain, layers, x, work)
         return out
 
@@ -430,7 +454,7 @@ def network_cost(
 ) -> float:
     """Return J, and put its derivatives into ``gradient`` where one is given."""
     examples, backward = _examples(X, Y, sample_weight), gradient is not None
-    work = _kept_workspace(network, X.dtype, X.shape[1], True)
+    work = _kept(_workspace, network, X.dtype, _width(network, X.dtype, X.shape[1]))
     rule = Rule(0, 0.0, 0.0, False, 0.0, 0.0, 0.0, 0.0, l1, l2)
     told = _plain(parameters), _architecture(network), examples, _NO_LABELS, rule, backward, work
     J = training.network_cost(*told)
@@ -457,7 +481,7 @@ def trainer(
         X = np.ascontiguousarray(X.T).T
     architecture, examples = _architecture(network), _examples(X, Y, sample_weight)
     width = _width(network, X.dtype, batch_size)
-    work = _workspace(network, X.dtype, width, training=True, gathered=gathered)
+    work = _workspace(network, X.dtype, width, gathered=gathered)
 
     def advance(steps: int) -> None:
         training.train(parameters, architecture, examples, batch_size, rule, progress, steps, work)

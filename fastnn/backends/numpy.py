@@ -71,7 +71,7 @@ def network_forward(out: Array, parameters: Array, network: Description, X: Arra
     out[...] = reference.network_forward(parameters, network.sizes, network.activations, X)
 
 
-def predictor(parameters: Array, network: Description) -> Callable[[Array, Array | None], Array]:
+def predictor(parameters: Array, network: Description) -> Callable[..., Array]:
     """Return the function that answers for one example, a vector."""
 
     def predict(x: Array, out: Array | None = None) -> Array:

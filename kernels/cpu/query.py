@@ -1,6 +1,8 @@
-"""One example through a network, for the shortest wait: no blocks, no panels, nothing checked.
+"""The outputs of whole networks, for many examples and for one.
 
-A_l = g(W_l A_(l-1) + b_l)          # each layer one column, so a row of sums of products
+Many go through in blocks of ``work.width``, so that what a layer leaves is still in the cache when
+the next reads it. One goes through with the shortest wait: no blocks, no panels, nothing checked;
+each layer is one column, which is computed as a row of sums of products.
 """
 
 from __future__ import annotations
@@ -8,8 +10,45 @@ from __future__ import annotations
 from ..codes import SOFTMAX
 from .activations import softmax_columns, values
 from .compiler import kernel
-from .product import dots
-from .tiles import BIAS_EACH
+from .product import dots, product
+from .tiles import BIAS, BIAS_EACH
+
+
+@kernel
+def network_forward(out, parameters, network, X, feature, example, begin, end, work):
+    """Out = A of the last layer, (n_y, m), for the examples begin <= j < end.
+
+    X is flat memory, read where it stands: feature i of example j at i feature + j example.
+    """
+    sizes, codes, width = network.sizes, network.activations, work.width
+    A, T, last = work.A, work.T, network.sizes.size - 1
+    n_y, m = out.shape
+    flat = out.reshape(-1)
+    for block in range(begin, end, width):
+        columns = min(width, end - block)
+        place = 0
+        for l in range(1, last + 1):
+            n_in, n = sizes[l - 1], sizes[l]
+            source, s, s_row, s_column = A, 0, width, 1
+            if l == 1:
+                source, s, s_row, s_column = X, block * example, feature, example
+            product(
+                T, 0, width,
+                parameters, place, n_in, 1,
+                source, s, s_row, s_column,
+                n, columns, n_in,
+                BIAS, parameters, place + n * n_in, work.panel,
+            )  # fmt: skip
+            if codes[l - 1] == SOFTMAX:
+                softmax_columns(A, T, 0, width, n, columns, work.losses)
+            else:
+                values(A[: n * width], T[: n * width], codes[l - 1])
+            place += n * n_in + n
+        for i in range(n_y):
+            target = flat[i * m + block : i * m + block + columns]
+            line = A[i * width : i * width + columns]
+            for j in range(columns):
+                target[j] = line[j]
 
 
 @kernel

@@ -1,4 +1,4 @@
-"""Whole networks: forward, gradient, and training, in one call each.
+"""Whole networks: cost, gradient, and training, in one call each.
 
 A block of ``work.width`` examples goes forward and backward through all layers while what it
 leaves stays in the cache. For layer l, with n_l units, in that block:
@@ -231,41 +231,6 @@ def shuffle(order, random):
         j = ((x >> type(x)(32)) * type(x)(i + 1)) >> type(x)(32)
         order[i], order[j] = order[j], order[i]
     random[0] = x
-
-
-@kernel
-def network_forward(out, parameters, network, examples, begin, end, work):
-    """Out = A of the last layer, (n_y, m); X is read where it stands."""
-    sizes, codes, width = network.sizes, network.activations, work.width
-    A, T, last = work.A, work.T, network.sizes.size - 1
-    n_y = sizes[last]
-    flat = out.reshape(-1)
-    for block in range(begin, end, width):
-        m = min(width, end - block)
-        place = 0
-        for l in range(1, last + 1):
-            n_in, n = sizes[l - 1], sizes[l]
-            source, s, s_row, s_column = A, 0, width, 1
-            if l == 1:
-                source, s = examples.X, block * examples.X_example
-                s_row, s_column = examples.X_feature, examples.X_example
-            product(
-                T, 0, width,
-                parameters, place, n_in, 1,
-                source, s, s_row, s_column,
-                n, m, n_in,
-                BIAS, parameters, place + n * n_in, work.panel,
-            )  # fmt: skip
-            if codes[l - 1] == SOFTMAX:
-                softmax_columns(A, T, 0, width, n, m, work.losses)
-            else:
-                values(A[: n * width], T[: n * width], codes[l - 1])
-            place += n * n_in + n
-        for i in range(n_y):
-            target = flat[i * examples.m + block : i * examples.m + block + m]
-            line = A[i * width : i * width + m]
-            for j in range(m):
-                target[j] = line[j]
 
 
 @kernel
