@@ -59,6 +59,8 @@ def ranges(size: int, operations: float, step: int) -> list[tuple[int, int]]:
     if operations < 2 * _PIECE or count() == 1:
         return [(0, size)]
     pieces = max(1, min(2 * count(), int(operations / _PIECE), -(-size // step)))
+    if pieces > count():
+        pieces -= pieces % count()  # or the last one would have all threads but one wait
     width = -(-size // (pieces * step)) * step
     return [(begin, min(begin + width, size)) for begin in range(0, size, width)]
 

@@ -428,10 +428,11 @@ COMPOSED = {"linear_backward": {"input_gradient", "weight_gradient", "bias_gradi
 def test_every_kernel_stands_on_every_floor():
     reference = importlib.import_module("fastnn.kernels.reference")
     cpu = {}
-    for name in ("activations", "linear", "losses", "optimizers", "training"):
+    for name in ("activations", "linear", "losses", "optimizers", "query", "training"):
         cpu.update(vars(importlib.import_module(f"fastnn.kernels.cpu.{name}")))
     backends = functions(importlib.import_module("fastnn.backends.cpu"))
-    names = (set(backends) - {"trainer"}) | {"train"}
+    # These make functions: of the kernel that trains, and of network_forward for one example.
+    names = (set(backends) - {"trainer", "predictor"}) | {"train"}
     kernels = (names - set(COMPOSED)).union(*COMPOSED.values())
     for name in names | kernels:
         assert callable(getattr(reference, name, None)), f"reference.{name}"
