@@ -1,13 +1,17 @@
 """How every benchmark is run: agree first, then race.
 
-Each comparison is a group of two, NumPy's line and the kernel, timed one right after the other.
-Both must give the same result before either is timed. Compilation happens in that first call.
+Each comparison is a group of two, NumPy's line and the kernel. Both must give the same result
+before either is timed; compilation happens in that first call. pytest-benchmark times one after
+the other. Between the two a shared machine may change its speed, so the ratio comes from a second
+timing, of both in turn: the median of the ratios of neighbours.
 """
 
 from __future__ import annotations
 
 import os
 import platform
+import statistics
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
@@ -61,14 +65,40 @@ def race(benchmark: Any) -> Callable[..., None]:
         # A kernel is one thread's work, so NumPy has one as well; whole calls have all.
         with nullcontext() if all_threads else threadpool_limits(1):
             benchmark({"numpy": numpy, "fastnn": fastnn}[entrant])
+            if benchmark.stats is not None and entrant == "fastnn":
+                benchmark.extra_info.update(_in_turn(numpy, fastnn))
         if benchmark.stats is not None:
-            median = benchmark.stats.stats.median
+            median = benchmark.extra_info.get("fastnn_seconds", benchmark.stats.stats.median)
             if operations:
                 benchmark.extra_info["GFLOP/s"] = round(operations / median / 1e9, 2)
             if traffic:
                 benchmark.extra_info["GB/s"] = round(traffic / median / 1e9, 2)
 
     return run
+
+
+# Seconds of one entrant's turn, if a single call does not take longer, and the turns of each.
+_TURN, _TURNS, _LONGEST_RACE = 2e-3, 25, 3.0
+
+
+def _in_turn(numpy: Callable[[], Any], fastnn: Callable[[], Any]) -> dict[str, float]:
+    """Return the median seconds of both, and the median ratio of turns that follow each other."""
+
+    def turn(call: Callable[[], Any], calls: int) -> float:
+        start = time.perf_counter()
+        for _ in range(calls):
+            call()
+        return (time.perf_counter() - start) / calls
+
+    once = max(turn(numpy, 1), turn(fastnn, 1))
+    calls = max(1, int(_TURN / once))
+    turns = max(7, min(_TURNS, int(_LONGEST_RACE / (2 * once * calls))))
+    pairs = [(turn(numpy, calls), turn(fastnn, calls)) for _ in range(turns)]
+    return {
+        "numpy_seconds": statistics.median(theirs for theirs, _ in pairs),
+        "fastnn_seconds": statistics.median(ours for _, ours in pairs),
+        "ratio": statistics.median(theirs / ours for theirs, ours in pairs),
+    }
 
 
 def _agree(ours: Any, theirs: Any, eps: float) -> None:
