@@ -28,7 +28,8 @@ import numpy as np
 from numba import types
 from numba.core import config
 from numba.core.caching import _Cache
-from numba.core.compiler import CompileResult
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import Compiler, CompileResult
 from numba.core.serialize import dumps
 
 # No fast-math flag: LLVM may then neither reorder a sum nor choose where to fuse a multiply and
@@ -63,11 +64,57 @@ def unique(function: Callable[..., Any], name: str) -> Callable[..., Any]:
 _names: set[tuple[str, str]] = set()
 
 
+class _Codegen:
+    """The code generator as a helper's library shows it."""
+
+    def __init__(self, codegen: Any) -> None:
+        self._codegen = codegen
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._codegen, name)
+
+    def set_env(self, name: str, env: Any) -> None:
+        """Do nothing: what is not in memory has no place for it."""
+
+
+class _HelperLibrary(JITCodeLibrary):
+    """A helper's code as LLVM knows it, without machine code.
+
+    Numba optimises and emits each function with all that it calls, though only the kernel at the
+    end of the chain runs: a product that is called through six helpers is compiled seven times.
+    Here a helper's code waits as it is, and is optimised within the kernel.
+    """
+
+    @property
+    def codegen(self) -> Any:
+        return _Codegen(self._codegen)
+
+    def _optimize_final_module(self) -> None:
+        pass
+
+    def _finalize_final_module(self) -> None:
+        self._finalize_dynamic_globals()
+        self._finalized = True
+
+    def get_pointer_to_function(self, name: str) -> int:
+        self._ensure_finalized()
+        return 0
+
+
+class _HelperCompiler(Compiler):
+    """Numba's pipeline, into a library of that kind."""
+
+    def __init__(self, typingctx: Any, targetctx: Any, library: Any, *others: Any) -> None:
+        if library is None:
+            library = _HelperLibrary(targetctx.codegen(), "fastnn.helper")
+        super().__init__(typingctx, targetctx, library, *others)
+
+
 def helper(function: Callable[..., Any]) -> Any:
     """Compile a function that only kernels call; its code becomes a part of theirs."""
-    if function.__qualname__ != function.__name__ and "<locals>" in function.__qualname__:
+    if "<locals>" in function.__qualname__:
         raise ImportError(f"{function.__qualname__} needs a name of its own: see unique()")
-    compiled = numba.njit(**HELPER_OPTIONS)(function)
+    compiled = numba.njit(pipeline_class=_HelperCompiler, **HELPER_OPTIONS)(function)
     if not config.DISABLE_JIT:
         # Numba would compile a helper again for each constant that it is called with.
         for_types = compiled.get_call_template
