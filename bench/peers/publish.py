@@ -157,6 +157,7 @@ def draw(found: dict[str, Any], path: Path) -> None:
     """Save a bar for each workload, to its fastest peer, and a dot for every other one."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
+    from matplotlib.ticker import FixedLocator, NullLocator
 
     rows = [row for row in found["rows"] if _peers(row)]
     names = [name for name in found["entrants"] if not name.startswith("fastnn")]
@@ -174,11 +175,15 @@ def draw(found: dict[str, Any], path: Path) -> None:
             axes.plot([], [], "o", color=colours[name], label=name)
     axes.axvline(1, color="0.3", linewidth=1)
     axes.set_xscale("log")
+    ticks = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500]
+    low, high = axes.get_xlim()
+    axes.xaxis.set_major_locator(FixedLocator([t for t in ticks if low <= t <= high]))
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter("{x:g}")
     axes.set_yticks(range(len(rows)), [row["name"] for row in rows], fontsize=7)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlabel("the peer's time over fastnn's (right of 1, fastnn wins; bar: fastest peer)")
     axes.grid(True, axis="x", alpha=0.3)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=3, fontsize=7)
-    with mpl.rc_context({"svg.hashsalt": "fastnn"}):
+    figure.legend(loc="outside lower center", ncols=6, fontsize=7)
+    with mpl.rc_context({"svg.hashsalt": "fastnn", "svg.fonttype": "none"}):
         figure.savefig(path, metadata={"Date": None})

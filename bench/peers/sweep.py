@@ -79,7 +79,7 @@ def draw(found: dict[str, Any], path: Path) -> None:
     axes.set_xlabel("examples in a batch")
     axes.set_ylabel("width n of the network n-n-n-1")
     axes.set_title("the ratio, the fastest peer, and fastnn's time for an example", fontsize=9)
-    with mpl.rc_context({"svg.hashsalt": "fastnn"}):
+    with mpl.rc_context({"svg.hashsalt": "fastnn", "svg.fonttype": "none"}):
         figure.savefig(path, metadata={"Date": None})
 
 

@@ -47,7 +47,7 @@ def race(
     is measured; unless ``choose``, the one with one, which no other program can hold up.
     """
     given = data(work)
-    units = min(3, work.epochs) if work.kind == "fit" else 1
+    units = 3 if work.kind == "fit" and work.batch == work.m else 1
     expected = _reference(work, given, units)
     runners, reasons = [], {}
     for entrant in entrants:
@@ -144,8 +144,9 @@ def _agree(name: str, work: Workload, answer: Array, expected: Array, initial: A
     single = work.dtype == "float32"
     if work.kind == "fit":
         answer, expected = answer - initial, expected - initial
-        # Adam divides a gradient by its own size, so that the smallest ones' rounding counts.
-        tolerance = (2e-2 if work.optimizer == "adam" else 2e-3) if single else 1e-7
+        # Adam divides a gradient by its own size, so that the smallest ones' rounding counts; and
+        # scikit-learn adds epsilon before it corrects the moments, not after.
+        tolerance = (5e-3 if work.optimizer == "adam" else 2e-3) if single else 1e-9
     else:
         tolerance = 1e-5 if single else 1e-10
     if answer.shape != expected.shape:
