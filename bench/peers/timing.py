@@ -145,8 +145,8 @@ def _agree(name: str, work: Workload, answer: Array, expected: Array, initial: A
     if work.kind == "fit":
         answer, expected = answer - initial, expected - initial
         # Adam divides a gradient by its own size, so that the smallest ones' rounding counts; and
-        # scikit-learn adds epsilon before it corrects the moments, not after.
-        tolerance = (5e-3 if work.optimizer == "adam" else 2e-3) if single else 1e-9
+        # scikit-learn adds epsilon before it corrects the moments, which shows in the first steps.
+        tolerance = (2e-2 if work.optimizer == "adam" else 2e-3) if single else 1e-9
     else:
         tolerance = 1e-5 if single else 1e-10
     if answer.shape != expected.shape:

@@ -1,8 +1,8 @@
 """What is timed: the networks, their data, and the least that each needs of the machine.
 
 Labels are drawn at random, so that they cannot be fitted, and learning rates are small: gradients
-keep their size, nothing saturates however long a workload is timed, and an epoch's rounding errors do
-not grow into disagreements.
+keep their size, nothing saturates however long a workload is timed, and the rounding errors of an
+epoch do not grow into disagreements.
 """
 
 from __future__ import annotations
