@@ -14,6 +14,7 @@ from fastnn.kernels.cpu.compiler import OPTIONS, kernel
 from fastnn.kernels.cpu.product import (
     A_PACK_ROWS,
     A_ROWS,
+    A_STRIDE,
     B_BYTES,
     DOT_VECTORS,
     K_BLOCK,
@@ -38,10 +39,11 @@ def call_sum(x):
     return vector_sum(x)
 
 
-def compute(M, N, K, dtype, start, a_transposed, b_transposed, seed=0):
-    """Return C as computed, as it should be, and the size of its terms.
+def compute(M, N, K, dtype, start, a_transposed, b_transposed, seed=0, apart=False):
+    """Return C as computed, and as it should be.
 
-    Values are small integers, so every sum is exact: the two must be equal, not close.
+    Values are small integers, so every sum is exact: the two must be equal, not close. With
+    ``apart`` the lines of a transposed A stand as far from each other as makes it be copied.
     """
     random = np.random.default_rng(seed)
     A, B, old = (random.integers(-3, 4, s).astype(dtype) for s in ((M, K), (K, N), (M, N)))
@@ -50,6 +52,10 @@ def compute(M, N, K, dtype, start, a_transposed, b_transposed, seed=0):
     C = np.full((M + 2, N + 2 * pad), GUARD, dtype)
     C[1:-1, pad:-pad] = old
     a, a_strides = (A.T.copy(), (1, M)) if a_transposed else (A, (K, 1))
+    if apart:
+        lead = -(-M * A.itemsize // A_STRIDE) * A_STRIDE // A.itemsize
+        a, a_strides = np.full((K, lead), np.nan, dtype), (1, lead)
+        a[:, :M] = A.T
     b, b_strides = (B.T.copy(), (1, K)) if b_transposed else (B, (N, 1))
     panel = np.full(PANEL_BYTES // C.itemsize, np.nan, dtype)
     row = C.shape[1]
@@ -121,8 +127,17 @@ def test_blocks_of_k(dtype, K, start):
 def test_many_rows_of_a_transposed_a(M, start, dtype):
     for N in (A_PACK_ROWS - 1, A_PACK_ROWS, A_PACK_ROWS + 5):
         for b_transposed in (False, True):
-            found, expected = compute(M, N, K_BLOCK + 3, dtype, start, True, b_transposed)
-            np.testing.assert_array_equal(found, expected)
+            for apart in (False, True):
+                told = M, N, K_BLOCK + 3, dtype, start, True, b_transposed
+                np.testing.assert_array_equal(*compute(*told, apart=apart))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("b_transposed", [False, True])
+def test_a_copied_transposed_a(b_transposed, dtype):
+    for M in (A_PACK_ROWS, A_ROWS + 1):
+        told = M, A_PACK_ROWS, 2, dtype, BIAS, True, b_transposed
+        np.testing.assert_array_equal(*compute(*told, apart=True))
 
 
 @pytest.mark.compiled
@@ -133,10 +148,9 @@ def test_several_blocks_of_b(start, dtype):
     for a_transposed in (False, True):
         for b_transposed in (False, True):
             for M in (PACK_ROWS, A_PACK_ROWS + 1):
-                found, expected = compute(
-                    M, 2 * span + 5, K_BLOCK + 3, dtype, start, a_transposed, b_transposed
-                )
-                np.testing.assert_array_equal(found, expected)
+                told = M, 2 * span + 5, K_BLOCK + 3, dtype, start, a_transposed, b_transposed
+                np.testing.assert_array_equal(*compute(*told))
+                np.testing.assert_array_equal(*compute(*told, apart=a_transposed))
 
 
 @settings(max_examples=150, deadline=None)
