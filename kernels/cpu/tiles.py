@@ -29,9 +29,9 @@ ZERO, ACCUMULATE, BIAS, BIAS_EACH = 0, 1, 2, 3
 # From sums of so many terms on, a tile asks for the next tile's part of C.
 PREFETCH_LENGTH = 64
 
-# The largest ``dot_tile``, whose accumulators must fit in the registers. Its columns are at most
-# LANES too, since their sums end in one vector.
-DOT_ROWS, DOT_COLUMNS = 3, TILE_ROWS * TILE_VECTORS // 3
+# The largest ``dot_tile``: its accumulators, and a vector of each row and of one column, must fit
+# in the registers. Its columns are at most LANES too, since their sums end in one vector.
+DOT_ROWS, DOT_COLUMNS = (3, 8) if TILE_VECTORS == 4 else (2, 4)
 
 
 class _Operand:

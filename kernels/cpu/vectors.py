@@ -310,9 +310,12 @@ class Vectors:
         self._call("prefetch.p0", ir.VoidType(), arguments)
 
     def first(self, count: Any) -> Any:
-        """Return the mask of the first ``count`` lanes."""
-        numbers = ir.VectorType(count.type, self.lanes)
-        lanes = ir.Constant(numbers, list(range(self.lanes)))
+        """Return the mask of the first ``count`` lanes; the count is a small number."""
+        # Compared in integers as wide as the elements, so that the mask takes one register.
+        kind = ir.IntType(8 * self.align)
+        if kind.width < count.type.width:
+            count = self.builder.trunc(count, kind)
+        lanes = ir.Constant(ir.VectorType(kind, self.lanes), list(range(self.lanes)))
         return self.builder.icmp_signed("<", lanes, self.splat(count))
 
     def _align(self) -> Any:
