@@ -255,6 +255,18 @@ def network_forward(
     return A
 
 
+def _all_layers(
+    parameters: Array, sizes: Sequence[int], activations: Sequence[str], X: Array, dtype: Any
+) -> tuple[list[Array], list[Array]]:
+    """Return A_0 = X, A_1, ..., A_L and Z_1, ..., Z_L."""
+    A, Z = [np.asarray(X, dtype)], []
+    for W, b, activation in zip(*layers(parameters, sizes), activations, strict=True):
+        a, z = layer_forward(A[-1], W, b, activation, dtype=dtype)
+        A.append(a)
+        Z.append(z)
+    return A, Z
+
+
 def network_cost(
     parameters: Array,
     sizes: Sequence[int],
@@ -269,11 +281,9 @@ def network_cost(
     dtype: Any = np.float64,
 ) -> float:
     """Return J = (1/m) sum_j w_j loss_j + l1 sum |W| + (l2/2) sum W^2."""
-    Ws, bs = layers(parameters, sizes)
-    A, Z = np.asarray(X, dtype), np.empty(0)
-    for W, b, activation in zip(Ws, bs, activations, strict=True):
-        A, Z = layer_forward(A, W, b, activation, dtype=dtype)
-    each = losses_from_logits(Z, Y, activations[-1], loss, dtype=dtype)
+    Ws, _ = layers(parameters, sizes)
+    _, Z = _all_layers(parameters, sizes, activations, X, dtype)
+    each = losses_from_logits(Z[-1], Y, activations[-1], loss, dtype=dtype)
     if sample_weight is not None:
         each = each * sample_weight
     return float(each.mean()) + penalty(Ws, l1, l2)
@@ -296,14 +306,10 @@ def network_gradient(
 
     J = (1/m) sum_j w_j loss_j + l1 sum |W| + (l2/2) sum W^2
     """
-    Ws, bs = layers(parameters, sizes)
-    A_prev, Z, A = [], [], np.asarray(X, dtype)
-    for W, b, activation in zip(Ws, bs, activations, strict=True):
-        A_prev.append(A)
-        A, z = layer_forward(A, W, b, activation, dtype=dtype)
-        Z.append(z)
+    Ws, _ = layers(parameters, sizes)
+    A, Z = _all_layers(parameters, sizes, activations, X, dtype)
     each = losses_from_logits(Z[-1], Y, activations[-1], loss, dtype=dtype)
-    dZ = output_gradient(A, Y, dtype=dtype)
+    dZ = output_gradient(A[-1], Y, dtype=dtype)
     if loss == "squared_error":
         dZ = activation_backward(dZ, Z[-1], activations[-1], dtype=dtype)
     if sample_weight is not None:
@@ -312,7 +318,7 @@ def network_gradient(
     dWs, dbs = layers(gradient, sizes)
     for l in reversed(range(len(Ws))):
         W = np.asarray(Ws[l], dtype)
-        dWs[l][...] = weight_gradient(dZ, A_prev[l], dtype=dtype)
+        dWs[l][...] = weight_gradient(dZ, A[l], dtype=dtype)
         dWs[l][...] += dtype(l1) * np.sign(W) + dtype(l2) * W
         dbs[l][...] = bias_gradient(dZ, dtype=dtype)
         if l > 0:

@@ -324,14 +324,12 @@ def _flat(A: Array) -> tuple[Array, int, int]:
     return stored.reshape(-1), stored.shape[1], 1
 
 
-def _examples(X: Array, Y: Array | None, sample_weight: Array | None) -> Examples:
+def _examples(X: Array, Y: Array, sample_weight: Array | None) -> Examples:
     none = _NONE[X.dtype.itemsize]
-    labels: Array = _NO_LABELS
-    targets = none, 0, 0
-    if Y is not None and Y.ndim == 1:
-        labels = _row_major(Y)
-    elif Y is not None:
-        targets = _flat(Y)
+    if Y.ndim == 1:
+        labels, targets = _row_major(Y), (none, 0, 0)
+    else:
+        labels, targets = _NO_LABELS, _flat(Y)
     weights = none if sample_weight is None else _row_major(sample_weight)
     return Examples(X.shape[1], *_flat(X), *targets, labels, weights)
 
