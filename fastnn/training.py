@@ -137,7 +137,7 @@ def fit(
         progress = check.boolean("progress", progress, "True, False or a callable")
     rule = optimizer.rule(check.number("l1", l1), check.number("l2", l2))
     if threads is not None:
-        check.integer("threads", threads)
+        threads = check.integer("threads", threads)
     if patience is not None:
         check.integer("patience", patience)
         if validation is None:
@@ -155,6 +155,7 @@ def fit(
         batch,
         rule,
         state,
+        threads,
     )
     history = History()
     steps_of_an_epoch = -(-m // batch)

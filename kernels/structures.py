@@ -11,12 +11,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+# The columns of ``Architecture.layers``: the units that a layer reads and has, the code of its
+# activation, the place of its W in the parameters (b follows), and the units of all layers before.
+N_IN, N_OUT, CODE, PLACE, ABOVE = range(5)
+
 
 class Architecture(NamedTuple):
     """The layers of a network, as data."""
 
-    sizes: NDArray[np.int64]  # (L + 1,): n_x, n_1, ..., n_y
-    activations: NDArray[np.int64]  # (L,), codes
+    layers: NDArray[np.int64]  # (L, 5)
     loss: int  # a code
 
 
@@ -67,14 +70,41 @@ class Progress(NamedTuple):
     snapshot: NDArray[Any]  # (parameters,): the parameters after the last finished epoch
 
 
-class Workspace(NamedTuple):
-    """The memory that a kernel works in; ``width`` examples are in flight at once.
+class Cut(NamedTuple):
+    """How batches are cut, which depends on the network and their size alone."""
 
-    ``A`` and ``D`` hold (n_l, width) for each layer l in turn; D the derivatives g'(Z), later dZ.
+    batch: int  # examples in a batch, the last one of an epoch aside
+    width: int  # examples in a block
+    slots: int  # blocks that are kept, which is the whole batch; or 0
+    piece: int  # else the examples in a piece, whole blocks
+    parts: NDArray[np.int64]  # (P, 5): parts of the weights: layer, rows from and to, columns
+
+
+class Task(NamedTuple):
+    """What a call of ``train`` is about; the same for all threads."""
+
+    purpose: int  # a code: cost, gradient or steps
+    network: Architecture
+    cut: Cut
+    examples: Examples
+    rule: Rule
+    progress: Progress
+    gradient: NDArray[Any]  # (parameters,)
+    sums: NDArray[Any]  # (pieces * parameters,): the gradient of each piece
+    totals: NDArray[np.float64]  # the summed losses of each block or piece
+    signals: NDArray[np.int64]  # between the threads; empty where there is one
+
+
+class Workspace(NamedTuple):
+    """The memory that a block is worked in: ``width`` examples are in flight at once.
+
+    ``A`` and ``D`` hold (n_l, width) for each layer l in turn, for each of the slots; D the
+    derivatives g'(Z), later dZ.
     """
 
     width: int
-    X: NDArray[Any]  # (n_x, width): inputs gathered from a shuffled order
+    slots: int
+    X: NDArray[Any]  # (slots, n_x, width): inputs gathered from a shuffled order
     A: NDArray[Any]
     D: NDArray[Any]
     T: NDArray[Any]  # (widest layer, width)
@@ -82,7 +112,6 @@ class Workspace(NamedTuple):
     weights: NDArray[Any]  # (width,)
     losses: NDArray[Any]  # (2 * width,)
     panel: NDArray[Any]
-    gradient: NDArray[Any]  # (parameters,)
 
 
 class QuerySpace(NamedTuple):

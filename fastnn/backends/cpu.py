@@ -5,24 +5,29 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from functools import lru_cache, partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..description import Description
-from ..kernels.codes import ACTIVATIONS, LOSSES
+from ..kernels.codes import ACTIVATIONS, LOSSES, SOFTMAX
 from ..kernels.cpu import activations, linear, losses, optimizers, query, training
+from ..kernels.cpu.activations import COLUMNS
 from ..kernels.cpu.product import PANEL_BYTES
-from ..kernels.cpu.vectors import TILE_ROWS, TILE_VECTORS
+from ..kernels.cpu.team import SIGNALS
+from ..kernels.cpu.vectors import TILE_ROWS, TILE_VECTORS, VECTOR_BYTES
 from ..kernels.structures import (
     Architecture,
+    Cut,
     Examples,
     Progress,
     QuerySpace,
     Rule,
-    Workspace,
+    Task,
 )
+from ..threads import count as thread_count
 from ..threads import ranges, share
 
 Array = NDArray[Any]
@@ -32,6 +37,9 @@ _ALIGNMENT = 64
 # Examples in flight: as many as keep a network's activations within about half of the L2 cache.
 _BLOCK_BYTES = 512 * 1024
 _SMALLEST_BLOCK, _LARGEST_BLOCK = 64, 512
+
+# Operations worth a ticket of their own, some 20 microseconds; and tickets that a job may have.
+_TICKET, _TICKETS = 2e6, 8
 
 # Columns in a tile of the matrix product, for float32.
 _TILE_COLUMNS = TILE_VECTORS * 16
@@ -49,8 +57,10 @@ _WORKSPACES = 4
 _local = threading.local()
 
 
-def _aligned(size: int, dtype: np.dtype[Any]) -> Array:
-    raw = np.empty(size + _ALIGNMENT // dtype.itemsize, dtype)
+def _aligned(
+    size: int, dtype: np.dtype[Any], new: Callable[[int, np.dtype[Any]], Array] = np.empty
+) -> Array:
+    raw = new(size + _ALIGNMENT // dtype.itemsize, dtype)
     return raw[(-raw.ctypes.data % _ALIGNMENT) // dtype.itemsize :][:size]
 
 
@@ -63,6 +73,11 @@ def _panel(dtype: np.dtype[Any]) -> Array:
         _local.panels = {t.itemsize: _aligned(PANEL_BYTES // t.itemsize, t) for t in types}
         panel = _local.panels[dtype.itemsize]
     return panel
+
+
+def _scratch(dtype: np.dtype[Any]) -> Array:
+    """Return memory for two lines of a block."""
+    return np.empty(2 * COLUMNS, dtype)
 
 
 class _Memory:
@@ -191,7 +206,7 @@ def activation_forward(A: Array, Z: Array, activation: str) -> None:
     _elementwise(
         A,
         (Z,),
-        lambda A, Z, rows: activations.activation_forward(A, Z, code, rows),
+        lambda A, Z, rows: activations.activation_forward(A, Z, code, rows, _scratch(Z.dtype)),
         activation == "softmax",
     )
 
@@ -201,7 +216,8 @@ def layer_forward(A: Array, Z: Array, A_prev: Array, W: Array, b: Array, activat
     w, bias, code = _row_major(W), _row_major(b).reshape(-1), ACTIVATIONS.index(activation)
 
     def part(Z: Array, begin: int, end: int) -> None:
-        linear.layer_forward(A, Z, stored, rows, w, bias, code, begin, end, _panel(Z.dtype))
+        panel, scratch = _panel(Z.dtype), _scratch(Z.dtype)
+        linear.layer_forward(A, Z, stored, rows, w, bias, code, begin, end, panel, scratch)
 
     _by_examples(part, Z, W.size)
 
@@ -211,7 +227,7 @@ def activation_derivative(D: Array, Z: Array, activation: str) -> None:
     _elementwise(
         D,
         (Z,),
-        lambda D, Z, rows: activations.activation_derivative(D, Z, code, rows),
+        lambda D, Z, rows: activations.activation_derivative(D, Z, code, rows, _scratch(Z.dtype)),
         activation == "softmax",
     )
 
@@ -221,7 +237,9 @@ def activation_backward(dZ: Array, dA: Array, Z: Array, activation: str) -> None
     _elementwise(
         dZ,
         (dA, Z),
-        lambda dZ, dA, Z, rows: activations.activation_backward(dZ, dA, Z, code, rows),
+        lambda dZ, dA, Z, rows: activations.activation_backward(
+            dZ, dA, Z, code, rows, _scratch(Z.dtype)
+        ),
         activation == "softmax",
     )
 
@@ -236,8 +254,10 @@ def hidden_gradient(dZ: Array, W_next: Array, dZ_next: Array, Z: Array, activati
     code = ACTIVATIONS.index(activation)
 
     def part(out: Array, begin: int, end: int) -> None:
-        panel = _panel(out.dtype)
-        linear.hidden_gradient(out, w, stored, rows, z, code, begin, end, panel)
+        panel, scratch = _panel(out.dtype), _scratch(out.dtype)
+        beside = np.empty(len(out) * COLUMNS if code == SOFTMAX else 0, out.dtype)
+        told = w, stored, rows, z, code, begin, end, panel, scratch, beside
+        linear.hidden_gradient(out, *told)
 
     _into(dZ, (W_next, dZ_next, Z), False, lambda out: _by_examples(part, out, w.size))
 
@@ -266,7 +286,8 @@ def weight_gradient(dW: Array, dZ: Array, A_prev: Array) -> None:
 
 def bias_gradient(db: Array, dZ: Array) -> None:
     dz, rows = _stored(dZ)
-    _into(db, (dZ,), False, lambda out: linear.bias_gradient(out.reshape(-1), dz, rows))
+    total = np.empty(len(db))
+    _into(db, (dZ,), False, lambda out: linear.bias_gradient(out.reshape(-1), dz, rows, total))
 
 
 def linear_backward(
@@ -285,7 +306,8 @@ def linear_backward(
 
 def cost(A: Array, Y: Array, loss: str) -> float:
     a, rows = _stored(A)
-    total = losses.cost(a, _row_major(Y.T if rows else Y), LOSSES.index(loss))
+    y = _row_major(Y.T if rows else Y)
+    total = losses.cost(a, y, LOSSES.index(loss), _scratch(a.dtype))
     return float(total / A.shape[1])
 
 
@@ -309,11 +331,12 @@ def _step(out: Array, parameters: Array, gradient: Array, learning_rate: float) 
 
 @lru_cache(maxsize=256)
 def _architecture(network: Description) -> Architecture:
-    return Architecture(
-        np.array(network.sizes, np.int64),
-        np.array([ACTIVATIONS.index(name) for name in network.activations], np.int64),
-        LOSSES.index(network.loss),
-    )
+    layers, place, above = [], 0, 0
+    for (n_in, n), activation in zip(pairwise(network.sizes), network.activations, strict=True):
+        layers.append((n_in, n, ACTIVATIONS.index(activation), place, above))
+        place += n * n_in + n
+        above += n
+    return Architecture(np.array(layers, np.int64), LOSSES.index(network.loss))
 
 
 def _flat(A: Array) -> tuple[Array, int, int]:
@@ -334,34 +357,119 @@ def _examples(X: Array, Y: Array, sample_weight: Array | None) -> Examples:
     return Examples(X.shape[1], *_flat(X), *targets, labels, weights)
 
 
+def _block_width(network: Description, itemsize: int) -> int:
+    """Return how many examples may be in flight together."""
+    fits = _BLOCK_BYTES // (2 * sum(network.sizes) * itemsize)
+    return min(max(_SMALLEST_BLOCK, fits), _LARGEST_BLOCK)
+
+
 def _width(network: Description, dtype: np.dtype[Any], at_once: int) -> int:
-    """Return how many of ``at_once`` examples are in flight together."""
+    """Return how many of ``at_once`` examples of a query are in flight together."""
     if at_once == 1:
         return 1  # one example is a column of contiguous values, in every layer
-    lanes = _ALIGNMENT // dtype.itemsize
-    fits = _BLOCK_BYTES // (2 * sum(network.sizes) * dtype.itemsize)
-    width = min(max(_SMALLEST_BLOCK, fits), _LARGEST_BLOCK, at_once)
-    return -(-width // lanes) * lanes  # whole vectors, so that every line is aligned
+    width = min(_block_width(network, dtype.itemsize), at_once)
+    return _up(width, _ALIGNMENT // dtype.itemsize)  # whole vectors, so that lines are aligned
 
 
-def _workspace(
-    network: Description, dtype: np.dtype[Any], width: int, *, gathered: bool = False
-) -> Workspace:
-    """Return the memory for the gradients of blocks of ``width`` examples."""
-    sizes = network.sizes
-    units = sum(sizes[1:])
-    lengths = {
-        "X": sizes[0] * width if gathered else 0,
-        "A": units * width,
-        "D": units * width,
-        "T": max(sizes[1:]) * width,
-        "Y": sizes[-1] * width,
-        "weights": width,
-        "losses": 2 * width,
-    }
-    arrays = {name: _zeros(length, dtype) for name, length in lengths.items()}
-    gradient = _aligned(network.n_parameters, dtype)
-    return Workspace(width, **arrays, panel=_panel(dtype), gradient=gradient)
+def _up(n: int, step: int) -> int:
+    """Return the multiple of ``step`` from n on."""
+    return -(-n // step) * step
+
+
+@lru_cache(maxsize=256)
+def _cut(network: Description, itemsize: int, batch: int) -> Cut:
+    """Return how batches of this size are cut; DESIGN: the number of threads has no say."""
+    lanes = _ALIGNMENT // itemsize
+    units, weights = sum(network.sizes[1:]), network.n_parameters
+    operations = 6.0 * weights * batch
+    width = min(_block_width(network, itemsize), batch)
+    shared = operations >= 2 * _TICKET
+    kept = 2 * units * batch <= 8 * weights if shared else batch <= width
+    if kept and shared:
+        width = min(max(_SMALLEST_BLOCK, -(-batch // _TICKETS)), _LARGEST_BLOCK, batch)
+    width = _up(width, lanes) if batch > 1 else 1
+    if kept:
+        return Cut(batch, width, -(-batch // width), 0, _parts(network, itemsize, batch))
+    examples = max(-(-batch // (2 * _TICKETS)), int(_TICKET / (6.0 * weights)))
+    return Cut(batch, width, 0, _up(examples, width), np.empty((0, 5), np.int64))
+
+
+def _parts(network: Description, itemsize: int, batch: int) -> Array:
+    """Return the parts in which gradients are computed: layer, rows from and to, columns."""
+    tile = TILE_VECTORS * (VECTOR_BYTES // itemsize)
+    found = []
+    for l, (n_in, n) in enumerate(pairwise(network.sizes)):
+        count = min(int(2.0 * n * n_in * batch / _TICKET), _TICKETS)
+        rows = columns = 1
+        # Inputs are shared out where there are enough: each part then packs its own lines only.
+        if count > 1 and n_in >= max(n, 4 * tile):
+            columns = count
+        elif count > 1:
+            rows = min(count, n // (4 * TILE_ROWS))
+        down = _up(-(-n // max(rows, 1)), TILE_ROWS) if rows > 1 else n
+        across = _up(-(-n_in // columns), tile) if columns > 1 else n_in
+        found += [
+            (l, top, min(top + down, n), left, min(left + across, n_in))
+            for top in range(0, n, down)
+            for left in range(0, n_in, across)
+        ]
+    return np.array(found, np.int64)
+
+
+class _Space:
+    """The memory for batches of one size, and how they are cut."""
+
+    def __init__(
+        self, network: Description, dtype: np.dtype[Any], batch: int, *, gathered: bool = False
+    ) -> None:
+        self.network, self.dtype, self.gathered = network, dtype, gathered
+        self.architecture = _architecture(network)
+        self.cut = cut = _cut(network, dtype.itemsize, batch)
+        pieces = 0 if cut.slots else -(-batch // cut.piece)
+        self.tickets = cut.slots or pieces
+        self.totals = np.zeros(self.tickets)
+        self.sums = _zeros(pieces * network.n_parameters, dtype)
+        self.slab = self._new_slab()
+        self.desk = self._new_desk()
+        self._others: list[tuple[Array, Array]] = []
+
+    def _new_slab(self) -> Array:
+        cells = self.cut.width * max(1, self.cut.slots)
+        sizes = self.network.sizes
+        inputs = sizes[0] if self.gathered else 0
+        return _zeros(cells * (2 * sum(sizes[1:]) + inputs), self.dtype)
+
+    def _new_desk(self) -> Array:
+        sizes = self.network.sizes
+        columns = max(sizes[1:]) + sizes[-1] + 3
+        return _zeros(PANEL_BYTES // self.dtype.itemsize + columns * self.cut.width, self.dtype)
+
+    def of_helper(self, i: int) -> tuple[Array, Array]:
+        """Return the memory of a helper: a slab of its own, unless there is one for all."""
+        while len(self._others) <= i:
+            slab = self.slab if self.cut.slots else self._new_slab()
+            self._others.append((slab, self._new_desk()))
+        return self._others[i]
+
+
+def _run(parameters: Array, task: Task, steps: int, space: _Space, threads: int) -> float:
+    """Let threads do a task; return its cost."""
+    threads = min(threads, space.tickets)
+    if threads == 1:
+        return float(training.train(parameters, task, steps, space.slab, space.desk, True))
+    task = task._replace(signals=np.zeros(SIGNALS, np.int64))
+    J = 0.0
+
+    def lead() -> None:
+        nonlocal J
+        J = training.train(parameters, task, steps, space.slab, space.desk, True)
+
+    def assist(memory: tuple[Array, Array]) -> None:
+        training.train(parameters, task, steps, *memory, False)
+
+    helpers = [partial(assist, space.of_helper(i)) for i in range(threads - 1)]
+    share([lead, *helpers])
+    return J
 
 
 def _query_space(network: Description, dtype: np.dtype[Any], width: int) -> QuerySpace:
@@ -373,9 +481,7 @@ def _query_space(network: Description, dtype: np.dtype[Any], width: int) -> Quer
 
 def _zeros(length: int, dtype: np.dtype[Any]) -> Array:
     # Zeros: the columns beyond a ragged block are computed too, from whatever stands there.
-    array = _aligned(length, dtype)
-    array.fill(0)
-    return array
+    return _aligned(length, dtype, np.zeros)
 
 
 def _kept(make: Callable[..., Any], network: Description, dtype: np.dtype[Any], width: int) -> Any:
@@ -440,6 +546,18 @@ def predictor(parameters: Array, network: Description) -> Callable[..., Array]:
     return predict
 
 
+_NO_SIGNALS = np.empty(0, np.int64)
+
+
+def _no_progress(dtype: np.dtype[Any]) -> Progress:
+    """Return what stands for a fit where there is none."""
+    none, wide = _NONE[dtype.itemsize], _NONE[8]
+    return Progress(_NO_LABELS, np.empty(0, np.uint64), _NO_LABELS, wide, wide, none, none)
+
+
+_NO_PROGRESS = {dtype.itemsize: _no_progress(dtype) for dtype in map(np.dtype, ("f4", "f8"))}
+
+
 def network_cost(
     parameters: Array,
     network: Description,
@@ -451,14 +569,21 @@ def network_cost(
     gradient: Array | None = None,
 ) -> float:
     """Return J, and put its derivatives into ``gradient`` where one is given."""
-    examples, backward = _examples(X, Y, sample_weight), gradient is not None
-    work = _kept(_workspace, network, X.dtype, _width(network, X.dtype, X.shape[1]))
-    rule = Rule(0, 0.0, 0.0, False, 0.0, 0.0, 0.0, 0.0, l1, l2)
-    told = _plain(parameters), _architecture(network), examples, _NO_LABELS, rule, backward, work
-    J = training.network_cost(*told)
-    if gradient is not None:
-        gradient[...] = work.gradient
-    return float(J)
+    space: _Space = _kept(_Space, network, X.dtype, X.shape[1])
+    none = _NONE[X.dtype.itemsize]
+    task = Task(
+        training.COST if gradient is None else training.GRADIENT,
+        space.architecture,
+        space.cut,
+        _examples(X, Y, sample_weight),
+        Rule(0, 0.0, 0.0, False, 0.0, 0.0, 0.0, 0.0, l1, l2),
+        _NO_PROGRESS[X.dtype.itemsize],
+        none if gradient is None else gradient,
+        space.sums,
+        space.totals,
+        _NO_SIGNALS,
+    )
+    return _run(_plain(parameters), task, 0, space, thread_count())
 
 
 def trainer(
@@ -470,6 +595,7 @@ def trainer(
     batch_size: int,
     rule: Rule,
     progress: Progress,
+    threads: int | None = None,
 ) -> Any:
     """Return the function that takes that many steps of training."""
     gathered = progress.order.size > 0
@@ -477,11 +603,21 @@ def trainer(
         # Examples visited in random order should be rows, each one piece of memory: columns are
         # copied once, since gathering them value by value takes longer within one epoch.
         X = np.ascontiguousarray(X.T).T
-    architecture, examples = _architecture(network), _examples(X, Y, sample_weight)
-    width = _width(network, X.dtype, batch_size)
-    work = _workspace(network, X.dtype, width, gathered=gathered)
+    space = _Space(network, X.dtype, batch_size, gathered=gathered)
+    task = Task(
+        training.STEPS,
+        space.architecture,
+        space.cut,
+        _examples(X, Y, sample_weight),
+        rule,
+        progress._replace(state=progress.state.reshape(-1)),
+        _aligned(network.n_parameters, X.dtype),
+        space.sums,
+        space.totals,
+        _NO_SIGNALS,
+    )
 
     def advance(steps: int) -> None:
-        training.train(parameters, architecture, examples, batch_size, rule, progress, steps, work)
+        _run(parameters, task, steps, space, min(thread_count(), threads or thread_count()))
 
     return advance

@@ -110,9 +110,10 @@ def trainer(
     batch_size: int,
     rule: Rule,
     progress: Progress,
+    threads: int | None = None,
     dtype: Any = np.float64,
 ) -> Any:
-    """Return the function that takes that many steps of training; it computes in ``dtype``."""
+    """Return the function that takes that many steps of training; on one thread, in ``dtype``."""
     dense = _dense(Y, network)
 
     def advance(steps: int) -> None:

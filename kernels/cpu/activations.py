@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from ..codes import (
     ELU,
     GELU,
@@ -321,7 +319,7 @@ def softmax_backward_columns(dZ, dA, A, place, row, dA_place, dA_row, n, m, scra
 
 
 # Columns that are worked on together: a block of 16 rows then stays in the L1 cache.
-_COLUMNS = 512
+COLUMNS = 512
 
 
 @helper
@@ -347,15 +345,14 @@ def _softmax_examples(A, Z):
 
 
 @helper
-def softmax(A, Z, rows):
+def softmax(A, Z, rows, scratch):
     """A = softmax(Z): by columns of (n, m), or by rows of (m, n) where ``rows``."""
     if rows:
         _softmax_examples(A, Z)
     else:
         n, m = Z.shape
-        scratch = np.empty(2 * _COLUMNS, Z.dtype)
-        for j in range(0, m, _COLUMNS):
-            columns = min(_COLUMNS, m - j)
+        for j in range(0, m, COLUMNS):
+            columns = min(COLUMNS, m - j)
             softmax_columns(A.reshape(-1), Z.reshape(-1), j, m, n, columns, scratch)
 
 
@@ -366,16 +363,16 @@ _VALUES = 2048
 
 
 @kernel
-def activation_forward(A, Z, activation, rows):
+def activation_forward(A, Z, activation, rows, scratch):
     """A = g(Z)   # (n, m) in C order, or (m, n) where ``rows``."""
     if activation == SOFTMAX:
-        softmax(A, Z, rows)
+        softmax(A, Z, rows, scratch)
     else:
         values(A.reshape(-1), Z.reshape(-1), activation)
 
 
 @kernel
-def activation_derivative(D, Z, activation, rows):
+def activation_derivative(D, Z, activation, rows, scratch):
     """D = g'(Z); for softmax the diagonal a (1 - a) of the Jacobian."""
     d, z = D.reshape(-1), Z.reshape(-1)
     if activation == IDENTITY:
@@ -389,7 +386,7 @@ def activation_derivative(D, Z, activation, rows):
     elif activation == LEAKY_RELU:
         _leaky_relu_d(d, z)
     elif activation == SOFTMAX:
-        softmax(D, Z, rows)
+        softmax(D, Z, rows, scratch)
         for i in range(d.size):
             d[i] = d[i] * (type(d[i])(1) - d[i])
     elif activation == ELU:
@@ -403,11 +400,11 @@ def activation_derivative(D, Z, activation, rows):
 
 
 @kernel
-def activation_backward(dZ, dA, Z, activation, rows):
+def activation_backward(dZ, dA, Z, activation, rows, scratch):
     """dZ = dA * g'(Z); for softmax A * (dA - sum_k dA_k A_k)."""
     if activation == SOFTMAX:
-        softmax(dZ, Z, rows)
-        through_softmax(dZ, dA, rows)
+        softmax(dZ, Z, rows, scratch)
+        through_softmax(dZ, dA, rows, scratch)
     else:
         d, a, z = dZ.reshape(-1), dA.reshape(-1), Z.reshape(-1)
         for i in range(0, d.size, _VALUES):
@@ -418,7 +415,7 @@ def activation_backward(dZ, dA, Z, activation, rows):
 
 
 @helper
-def through_softmax(dZ, dA, rows):
+def through_softmax(dZ, dA, rows, scratch):
     """dZ = A * (dA - sum_k dA_k A_k), where dZ holds A = softmax(Z)."""
     if rows:
         m, n = dZ.shape
@@ -431,7 +428,6 @@ def through_softmax(dZ, dA, rows):
     else:
         n, m = dZ.shape
         out, d = dZ.reshape(-1), dA.reshape(-1)
-        scratch = np.empty(_COLUMNS, dZ.dtype)
-        for j in range(0, m, _COLUMNS):
-            columns = min(_COLUMNS, m - j)
+        for j in range(0, m, COLUMNS):
+            columns = min(COLUMNS, m - j)
             softmax_backward_columns(out, d, out, j, m, j, m, n, columns, scratch)

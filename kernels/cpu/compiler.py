@@ -36,7 +36,11 @@ from numba.core.serialize import dumps
 # an add, so the bits of a result do not depend on what a function was compiled together with.
 # Where an FMA or a sum in vectors is wanted, it is written. error_model="numpy" drops the zero
 # test of each division, which keeps loops from vectorising.
-OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+#
+# Without Numba's reference counts no kernel can allocate, and none need count: each slice, each
+# access to a field and each call would else be an atomic operation or a call, a third of the time
+# of a small step. The arrays belong to the caller.
+OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "_nrt": False}
 
 # A helper is called from compiled code alone: it needs no entry for Python, nor for C.
 HELPER_OPTIONS: dict[str, Any] = {**OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}

@@ -11,10 +11,8 @@ Outputs have one example a column.
 
 from __future__ import annotations
 
-import numpy as np
-
 from ..codes import SOFTMAX
-from .activations import products, softmax_backward_columns, softmax_columns, values
+from .activations import COLUMNS, products, softmax_backward_columns, softmax_columns, values
 from .compiler import helper, kernel
 from .product import blocks, dots, product, sums_pay
 from .tiles import BIAS, ZERO
@@ -43,13 +41,13 @@ def strides(A, rows):
 
 # Values of a layer that are finished, activation included, before the next are begun; and columns,
 # where there are many units.
-_VALUES, _COLUMNS = 32768, 512
+_VALUES = 32768
 
 
 @helper
 def block_width(n):
     """Return how many columns of n units are finished together."""
-    return max(_COLUMNS, _VALUES // n)
+    return max(COLUMNS, _VALUES // n)
 
 
 @kernel
@@ -66,7 +64,7 @@ def linear_forward(Z, A_prev, A_prev_rows, W, b, begin, end, panel):
 
 
 @kernel
-def layer_forward(A, Z, A_prev, A_prev_rows, W, b, activation, begin, end, panel):
+def layer_forward(A, Z, A_prev, A_prev_rows, W, b, activation, begin, end, panel, scratch):
     """Z = W A_prev + b and A = g(Z), for the examples begin <= j < end.
 
     A block of examples at a time, so that Z is still in the cache when g is applied.
@@ -74,8 +72,7 @@ def layer_forward(A, Z, A_prev, A_prev_rows, W, b, activation, begin, end, panel
     n_in, m, feature, example = strides(A_prev, A_prev_rows)
     n_out = W.shape[0]
     z, a = Z.reshape(-1), A.reshape(-1)
-    width = block_width(n_out)
-    scratch = np.empty(2 * width, Z.dtype)
+    width = COLUMNS if activation == SOFTMAX else block_width(n_out)
     for j in range(begin, end, width):
         columns = min(width, end - j)
         product(
@@ -94,15 +91,17 @@ def layer_forward(A, Z, A_prev, A_prev_rows, W, b, activation, begin, end, panel
 
 
 @kernel
-def hidden_gradient(dZ, W_next, dZ_next, dZ_next_rows, Z, activation, begin, end, panel):
-    """dZ = (W_next^T dZ_next) * g'(Z), for the examples begin <= j < end."""
+def hidden_gradient(
+    dZ, W_next, dZ_next, dZ_next_rows, Z, activation, begin, end, panel, scratch, dA
+):  # fmt: skip
+    """dZ = (W_next^T dZ_next) * g'(Z), for the examples begin <= j < end.
+
+    Softmax needs dA beside its own values, (n, COLUMNS); the others turn it into dZ in its place.
+    """
     n_next, m, feature, example = strides(dZ_next, dZ_next_rows)
     n = W_next.shape[1]
     out, z = dZ.reshape(-1), Z.reshape(-1)
-    # Softmax needs dA beside its own values; the others turn it into dZ where it stands.
-    width = block_width(n)
-    dA = np.empty(n * width if activation == SOFTMAX else 0, Z.dtype)
-    scratch = np.empty(2 * width, Z.dtype)
+    width = COLUMNS if activation == SOFTMAX else block_width(n)
     for j in range(begin, end, width):
         columns = min(width, end - j)
         target, place, row = (dA, 0, width) if activation == SOFTMAX else (out, j, m)
@@ -156,8 +155,8 @@ def weight_gradient(dW, dZ, dZ_rows, A_prev, A_prev_rows, rows, columns, panel):
 
 
 @kernel
-def bias_gradient(db, dZ, dZ_rows):
-    """db = dZ.sum(axis=1, keepdims=True) / m."""
+def bias_gradient(db, dZ, dZ_rows, total):
+    """db = dZ.sum(axis=1, keepdims=True) / m; ``total`` is worked in, as float64."""
     n_out, m, _, _ = strides(dZ, dZ_rows)
     flat = dZ.reshape(-1)
     if not dZ_rows:
@@ -166,8 +165,7 @@ def bias_gradient(db, dZ, dZ_rows):
         return
     # One example a row: partial sums of a block of examples side by side, then those together.
     for i in range(n_out):
-        db[i] = 0
-    total = db.astype(np.float64)
+        total[i] = 0
     for j in range(0, m, _SUM_BLOCK):
         for i in range(n_out):
             db[i] = 0

@@ -10,8 +10,6 @@ no logarithm of zero. All are summed over the outputs; their mean over the examp
 
 from __future__ import annotations
 
-import numpy as np
-
 from ..codes import (
     BINARY_CROSS_ENTROPY,
     CROSS_ENTROPY,
@@ -38,11 +36,13 @@ def x_log_y(x, y):
 
 
 @kernel
-def cost(A, Y, loss):
-    """Return the sum of the losses of all examples; A and Y are (n_y, m), or both (m, n_y)."""
+def cost(A, Y, loss, block):
+    """Return the sum of the losses of all examples; A and Y are (n_y, m), or both (m, n_y).
+
+    A ``block`` of values is worked off together.
+    """
     widest_vectors()
     a, y = A.reshape(-1), Y.reshape(-1)
-    block = np.empty(1024, A.dtype)
     total = 0.0
     for i in range(0, a.size, block.size):
         n = min(block.size, a.size - i)

@@ -16,7 +16,6 @@ import math
 from ..codes import ADAM, ADAMW, RMSPROP, SGD
 from .compiler import helper, kernel
 from .linear import long_sum
-from .vectors import never_inline, widest_vectors
 
 
 @kernel
@@ -58,8 +57,6 @@ def penalty(w, l1, l2, scratch):
 @helper
 def update(w, g, first, second, rule, decay, step):
     """Update the parameters w by their gradients g; ``decay`` is 0 for biases."""
-    never_inline()
-    widest_vectors()
     real = type(w[0])
     alpha = real(rule.learning_rate)
     if rule.kind == SGD:

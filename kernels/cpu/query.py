@@ -8,6 +8,7 @@ each layer is one column, which is computed as a row of sums of products.
 from __future__ import annotations
 
 from ..codes import SOFTMAX
+from ..structures import CODE, N_IN, N_OUT, PLACE
 from .activations import softmax_columns, values
 from .compiler import kernel
 from .product import dots, product
@@ -20,17 +21,16 @@ def network_forward(out, parameters, network, X, feature, example, begin, end, w
 
     X is flat memory, read where it stands: feature i of example j at i feature + j example.
     """
-    sizes, codes, width = network.sizes, network.activations, work.width
-    A, T, last = work.A, work.T, network.sizes.size - 1
+    layers, width, A, T = network.layers, work.width, work.A, work.T
     n_y, m = out.shape
     flat = out.reshape(-1)
     for block in range(begin, end, width):
         columns = min(width, end - block)
-        place = 0
-        for l in range(1, last + 1):
-            n_in, n = sizes[l - 1], sizes[l]
+        for l in range(layers.shape[0]):
+            n_in, n = layers[l, N_IN], layers[l, N_OUT]
+            code, place = layers[l, CODE], layers[l, PLACE]
             source, s, s_row, s_column = A, 0, width, 1
-            if l == 1:
+            if l == 0:
                 source, s, s_row, s_column = X, block * example, feature, example
             product(
                 T, 0, width,
@@ -39,11 +39,10 @@ def network_forward(out, parameters, network, X, feature, example, begin, end, w
                 n, columns, n_in,
                 BIAS, parameters, place + n * n_in, work.panel,
             )  # fmt: skip
-            if codes[l - 1] == SOFTMAX:
+            if code == SOFTMAX:
                 softmax_columns(A, T, 0, width, n, columns, work.losses)
             else:
-                values(A[: n * width], T[: n * width], codes[l - 1])
-            place += n * n_in + n
+                values(A[: n * width], T[: n * width], code)
         for i in range(n_y):
             target = flat[i * m + block : i * m + block + columns]
             line = A[i * width : i * width + columns]

@@ -1,222 +1,288 @@
-"""Whole networks: cost, gradient, and training, in one call each.
+"""Cost, gradient and training of whole networks, by one thread or several.
 
-A block of ``work.width`` examples goes forward and backward through all layers while what it
-leaves stays in the cache. For layer l, with n_l units, in that block:
+A batch is cut into blocks of examples, which go through the network one by one (``block``). What
+follows depends on the network and on the size of the batch, never on the number of threads, and
+sums are taken in a fixed order; so the bits of a result do not depend on who computed what.
 
-    A_0 = X                                     read where it stands, or rows gathered in order
-    D_l = W_l A_(l-1) + b_l                     Z, for the moment
-    A_l = g(D_l), D_l := g'(D_l)                one pass over both
-    D_L = dZ_L                                  from the loss
-    dW_l += D_l A_(l-1)^T;  db_l += sum D_l     the 1/m follows when all blocks are done
-    D_(l-1) := (W_l^T D_l) * D_(l-1)            dZ of the layer below
+Where the whole batch can be kept (``work.slots`` blocks of it), there are two jobs:
 
-The blocks do not depend on the number of threads, and their sums are taken in their order.
+    BLOCKS   each block goes forward and backward, up to its dZ
+    PARTS    each part of the weights gets its gradient, from all blocks, and takes its step
+
+Of larger batches, which are read once, pieces are summed one beside the other:
+
+    PIECES   each piece goes forward and backward, block by block, and has a gradient of its own
+    RANGES   each range of the parameters gets its gradient, from all pieces, and takes its step
 """
 
 from __future__ import annotations
 
-from ..codes import ADAMW, SOFTMAX
-from .activations import softmax_backward_columns, softmax_columns, values, values_and_derivatives
+from ..codes import ADAMW
+from ..structures import N_IN, N_OUT, PLACE, Workspace
+from .block import add_gradient, block_errors, block_forward
 from .compiler import helper, kernel
-from .losses import output_block
 from .optimizers import add_penalties, penalty, update
-from .product import product
-from .tiles import ACCUMULATE, BIAS, ZERO
-from .vectors import NO_DENORMALS, swap_denormals, vector_sum
+from .product import PANEL_BYTES
+from .team import (
+    FIRST,
+    KIND,
+    START,
+    STOP,
+    dismiss,
+    done,
+    publish,
+    take,
+    wait_for_others,
+    wait_for_tickets,
+)
+from .vectors import NO_DENORMALS, never_inline, swap_denormals, widest_vectors
+
+# What a call of the kernel is for.
+COST, GRADIENT, STEPS = 0, 1, 2
+
+# The kinds of jobs.
+BLOCKS, PARTS, PIECES, RANGES = 0, 1, 2, 3
+
+# Parameters in a ticket of RANGES, and those that are worked off together in the cache.
+RANGE, SEGMENT = 16384, 2048
 
 
 @helper
-def gather_columns(out, Y, feature, example, n, order, start, m, width):
-    """Copy the examples order[start : start + m] of a matrix into columns, ``width`` apart.
+def workspace(network, cut, gathered, slab, desk):
+    """Return the workspace that lies in two pieces of memory: ``slab``, ``desk``."""
+    layers, width, slots = network.layers, cut.width, max(1, cut.slots)
+    last = layers.shape[0] - 1
+    n_y = layers[last, N_OUT]
+    units, widest = 0, 0
+    for l in range(last + 1):
+        units += layers[l, N_OUT]
+        widest = max(widest, layers[l, N_OUT])
+    cells = units * width * slots
+    X = slab[2 * cells :] if gathered else slab[:0]
+    panel = PANEL_BYTES // slab.itemsize
+    t = panel + widest * width
+    y = t + n_y * width
+    return Workspace(
+        width, slots, X, slab[:cells], slab[cells : 2 * cells],
+        desk[panel:t], desk[t:y], desk[y : y + width], desk[y + width : y + 3 * width],
+        desk[:panel],
+    )  # fmt: skip
 
-    An empty order stands for 0, 1, 2, ...
+
+# ------------------------------------------------------------------ steps of parameters
+
+
+@helper
+def settle(parameters, task, begin, rows, apart, length, weights, scale):
+    """Turn sums into the gradient of J, and take a step if asked to.
+
+    By ``rows`` of ``length`` parameters, ``apart`` from one to the next. They are ``weights`` of
+    one layer, or else biases, which have no penalty and do not decay.
     """
-    for i in range(n):
-        line = out[i * width : i * width + m]
-        if order.size == 0:
-            place = i * feature + start * example
-            for j in range(m):
-                line[j] = Y[place + j * example]
-        else:
-            which = order[start : start + m]
-            for j in range(m):
-                line[j] = Y[i * feature + which[j] * example]
+    never_inline()
+    widest_vectors()
+    rule, state, gradient, n = task.rule, task.progress.state, task.gradient, parameters.size
+    l1, l2, decay = 0.0, 0.0, 0.0
+    if weights:
+        l1, l2 = rule.l1, rule.l2
+        decay = rule.weight_decay if rule.kind == ADAMW else 0.0
+    for i in range(rows):
+        place = begin + i * apart
+        for at in range(place, place + length, SEGMENT):
+            end = min(at + SEGMENT, place + length)
+            add_penalties(parameters[at:end], gradient[at:end], scale, l1, l2)
+            if task.purpose == STEPS:
+                update(
+                    parameters[at:end], gradient[at:end], state[at:end], state[n + at : n + end],
+                    rule, decay, task.progress.counts[0],
+                )  # fmt: skip
 
 
 @helper
-def gather_rows(out, X, n, order, start, m):
-    """Copy the examples order[start : start + m], rows of n values, one after another."""
-    for j in range(m):
-        place = order[start + j] * n
-        line, row = out[j * n : (j + 1) * n], X[place : place + n]
-        for i in range(n):
-            line[i] = row[i]
+def alike(rule):
+    """Return whether weights and biases are treated alike."""
+    decays = rule.kind == ADAMW and rule.weight_decay != 0
+    return rule.l1 == 0 and rule.l2 == 0 and not decays
 
 
 @helper
-def gather_targets(work, examples, order, start, m, n):
-    """Put the targets and weights of the examples order[start : start + m] into work."""
-    width, Y, weights = work.width, work.Y, work.weights
-    one = type(weights[0])(1)
-    if examples.labels.size > 0:
-        for i in range(n):
-            for j in range(m):
-                Y[i * width + j] = 0
-        for j in range(m):
-            label = examples.labels[order[start + j] if order.size > 0 else start + j]
-            Y[label * width + j] = one
-    else:
-        feature, example = examples.Y_feature, examples.Y_example
-        gather_columns(Y, examples.Y, feature, example, n, order, start, m, width)
-    if examples.weights.size > 0:
-        gather_columns(weights, examples.weights, 0, 1, 1, order, start, m, width)
-    else:
-        for j in range(m):
-            weights[j] = one
+def settle_range(parameters, task, begin, end, scale):
+    """Settle any range of the parameters, layer by layer."""
+    layers = task.network.layers
+    if alike(task.rule):
+        settle(parameters, task, begin, 1, 0, end - begin, False, scale)
+        return
+    for l in range(layers.shape[0]):
+        place = layers[l, PLACE]
+        biases = place + layers[l, N_IN] * layers[l, N_OUT]
+        after = biases + layers[l, N_OUT]
+        if begin < biases and end > place:
+            first = max(begin, place)
+            settle(parameters, task, first, 1, 0, min(end, biases) - first, True, scale)
+        if begin < after and end > biases:
+            first = max(begin, biases)
+            settle(parameters, task, first, 1, 0, min(end, after) - first, False, scale)
+
+
+# ------------------------------------------------------------------ tickets
 
 
 @helper
-def block_forward(parameters, network, B, b, b_feature, b_example, m, work, backward):
-    """Return the summed losses of one block; leave A, and what ``block_backward`` needs, in work.
+def do_block(parameters, task, start, stop, index, work, totals):
+    """Take a block forward and, if there is to be a gradient, backward."""
+    first = start + index * work.width
+    m = min(work.width, stop - first)
+    backward = task.purpose != COST
+    examples, order = task.examples, task.progress.order
+    totals[index] = block_forward(
+        parameters, task.network, examples, order, first, m, index, work, backward
+    )
+    if backward:
+        block_errors(parameters, task.network, m, index, work)
 
-    B tells where the block's inputs stand: feature i of example j at b + i b_feature + j b_example.
-    Targets and weights are in ``work``.
-    """
-    sizes, codes, width = network.sizes, network.activations, work.width
-    A, D = work.A, work.D
-    last = sizes.size - 1
-    place, layer, below = 0, 0, 0  # of W_l in the parameters, of the blocks of layers l, l - 1
-    total = 0.0
-    for l in range(1, last + 1):
-        n_in, n = sizes[l - 1], sizes[l]
-        source, s, s_row, s_column = A, below, width, 1
-        if l == 1:
-            source, s, s_row, s_column = B, b, b_feature, b_example
-        product(
-            D, layer, width,
-            parameters, place, n_in, 1,
-            source, s, s_row, s_column,
-            n, m, n_in,
-            BIAS, parameters, place + n * n_in, work.panel,
+
+@helper
+def do_part(parameters, task, start, stop, index, work):
+    """Sum a part of the gradient over all blocks, and settle it."""
+    layers, parts, width = task.network.layers, task.cut.parts, work.width
+    l, top, bottom = parts[index, 0], parts[index, 1], parts[index, 2]
+    left, right = parts[index, 3], parts[index, 4]
+    G, scale = task.gradient, 1 / (stop - start)
+    for slot in range((stop - start + width - 1) // width):
+        first = start + slot * width
+        add_gradient(
+            G, 0, task.network, task.examples, task.progress.order, first,
+            min(width, stop - first), slot, l, top, bottom, left, right, slot == 0, work,
         )  # fmt: skip
-        cells = n * width
-        if l == last:
-            total = output_block(
-                A, D, work.Y, work.weights, layer, width, n, m,
-                codes[l - 1], network.loss, work.losses,
-            )  # fmt: skip
-        elif codes[l - 1] == SOFTMAX:
-            softmax_columns(A, D, layer, width, n, m, work.losses)
-        elif backward:
-            values_and_derivatives(A[layer : layer + cells], D[layer : layer + cells], codes[l - 1])
-        else:
-            values(A[layer : layer + cells], D[layer : layer + cells], codes[l - 1])
-        below = layer
-        layer += cells
-        place += n * n_in + n
-    return total
+    n_in, n, place = layers[l, N_IN], layers[l, N_OUT], layers[l, PLACE]
+    if top == 0 and bottom == n and left == 0 and right == n_in:
+        settle_range(parameters, task, place, place + n * n_in + n, scale)
+        return
+    first = place + top * n_in + left
+    if right - left == n_in:
+        settle(parameters, task, first, 1, 0, (bottom - top) * n_in, True, scale)
+    else:
+        settle(parameters, task, first, bottom - top, n_in, right - left, True, scale)
+    if left == 0:
+        settle(parameters, task, place + n * n_in + top, 1, 0, bottom - top, False, scale)
 
 
 @helper
-def block_backward(parameters, network, B, b, b_feature, b_example, m, work, begin):
-    """Add the gradient of the block that went forward last; start it, if ``begin``."""
-    sizes, codes, width = network.sizes, network.activations, work.width
-    A, D, T, G, panel = work.A, work.D, work.T, work.gradient, work.panel
-    place, layer = parameters.size, 0  # of W_(l+1) in the parameters, of the block of layer l + 1
-    for n in sizes[1:]:
-        layer += n * width
-    start = ZERO if begin else ACCUMULATE
-    for l in range(sizes.size - 1, 0, -1):
-        n_in, n = sizes[l - 1], sizes[l]
-        layer -= n * width
-        below = layer - n_in * width
-        place -= n * n_in + n
-        source, s, s_row, s_column = A, below, width, 1
-        if l == 1:
-            source, s, s_row, s_column = B, b, b_feature, b_example
-        product(
-            G, place, n_in,
-            D, layer, width, 1,
-            source, s, s_column, s_row,
-            n, n_in, m,
-            start, G, 0, panel,
-        )  # fmt: skip
-        db = G[place + n * n_in : place + n * n_in + n]
-        for i in range(n):
-            row_sum = vector_sum(D[layer + i * width : layer + i * width + m])
-            db[i] = row_sum if begin else db[i] + row_sum
-        if l > 1:
-            product(
-                T, 0, width,
-                parameters, place, 1, n_in,
-                D, layer, width, 1,
-                n_in, m, n,
-                ZERO, T, 0, panel,
-            )  # fmt: skip
-            if codes[l - 2] == SOFTMAX:
-                softmax_backward_columns(D, T, A, below, width, 0, width, n_in, m, work.losses)
-            else:
-                d, t = D[below : below + n_in * width], T[: n_in * width]
-                for i in range(d.size):
-                    d[i] = d[i] * t[i]
-
-
-@helper
-def batch_cost(parameters, network, examples, order, start, stop, rule, backward, work):
-    """Return J over the examples order[start : stop]; leave its gradient in work, if ``backward``.
-
-    An empty order stands for 0, 1, 2, ...: then X is read where it stands, in either memory
-    order. Else it holds one example a row, and blocks of them are gathered.
-    """
-    sizes, width = network.sizes, work.width
-    n_x, n_y = sizes[0], sizes[sizes.size - 1]
-    feature, example = examples.X_feature, examples.X_example
+def do_piece(parameters, task, start, stop, index, work, totals):
+    """Take a piece forward and backward, block by block, and sum its gradient."""
+    layers, order, examples = task.network.layers, task.progress.order, task.examples
+    first = start + index * task.cut.piece
+    end = min(first + task.cut.piece, stop)
+    backward = task.purpose != COST
+    g = index * parameters.size
     total = 0.0
-    for block in range(start, stop, width):
-        m = min(width, stop - block)
-        gather_targets(work, examples, order, block, m, n_y)
-        if order.size == 0:
-            B, b = examples.X, block * example
-        else:
-            gather_rows(work.X, examples.X, n_x, order, block, m)
-            B, b = work.X, 0
-        total += block_forward(parameters, network, B, b, feature, example, m, work, backward)
+    for block in range(first, end, work.width):
+        m = min(work.width, end - block)
+        total += block_forward(
+            parameters, task.network, examples, order, block, m, 0, work, backward
+        )
         if backward:
-            begin = block == start
-            block_backward(parameters, network, B, b, feature, example, m, work, begin)
+            block_errors(parameters, task.network, m, 0, work)
+            for l in range(layers.shape[0] - 1, -1, -1):
+                add_gradient(
+                    task.sums, g, task.network, examples, order, block, m, 0,
+                    l, 0, layers[l, N_OUT], 0, layers[l, N_IN], block == first, work,
+                )  # fmt: skip
+    totals[index] = total
+
+
+@helper
+def do_range(parameters, task, start, stop, index):
+    """Add the pieces' gradients by a range of the parameters, and settle it."""
+    pieces = (stop - start + task.cut.piece - 1) // task.cut.piece
+    n, sums, gradient = parameters.size, task.sums, task.gradient
+    after = min((index + 1) * RANGE, n)
+    for begin in range(index * RANGE, after, SEGMENT):
+        end = min(begin + SEGMENT, after)
+        g = gradient[begin:end]
+        s = sums[begin:end]
+        for i in range(g.size):
+            g[i] = s[i]
+        for piece in range(1, pieces):
+            more = sums[piece * n + begin : piece * n + end]
+            for i in range(g.size):
+                g[i] = g[i] + more[i]
+        settle_range(parameters, task, begin, end, 1 / (stop - start))
+
+
+@helper
+def do_ticket(parameters, task, kind, start, stop, index, work):
+    """Do one ticket of a job over the examples order[start:stop]."""
+    never_inline()
+    if kind == BLOCKS:
+        do_block(parameters, task, start, stop, index, work, task.totals)
+    elif kind == PARTS:
+        do_part(parameters, task, start, stop, index, work)
+    elif kind == PIECES:
+        do_piece(parameters, task, start, stop, index, work, task.totals)
+    else:
+        do_range(parameters, task, start, stop, index)
+
+
+@helper
+def do_job(parameters, task, kind, start, stop, count, work):
+    """Do all tickets of a job, with the helpers if there are any."""
+    signals = task.signals
+    if signals.size == 0 or count == 1:
+        for index in range(count):
+            do_ticket(parameters, task, kind, start, stop, index, work)
+        return
+    publish(signals, kind, start, stop, count)
+    while True:
+        ticket = take(signals)
+        if ticket < 0:
+            break
+        do_ticket(parameters, task, kind, start, stop, ticket - signals[FIRST], work)
+        done(signals)
+    wait_for_others(signals)
+
+
+@helper
+def help_out(parameters, task, work):
+    """Do tickets until dismissed."""
+    signals = task.signals
+    while True:
+        ticket = wait_for_tickets(signals)
+        if ticket < 0:
+            break
+        index = ticket - signals[FIRST]
+        kind, start, stop = signals[KIND], signals[START], signals[STOP]
+        do_ticket(parameters, task, kind, start, stop, index, work)
+        done(signals)
+
+
+# ------------------------------------------------------------------ steps of training
+
+
+@helper
+def batch_cost(parameters, task, start, stop, work):
+    """Return J over the examples order[start : stop]; with its gradient, and a step, if asked."""
+    layers, rule, cut, totals = task.network.layers, task.rule, task.cut, task.totals
     count = stop - start
-    J = total / count
-    place = 0
-    for l in range(1, sizes.size):
-        n, n_w = sizes[l], sizes[l] * sizes[l - 1]
-        weights, biases = slice(place, place + n_w), slice(place + n_w, place + n_w + n)
-        if rule.l1 != 0 or rule.l2 != 0:
-            J += penalty(parameters[weights], rule.l1, rule.l2, work.losses)
-        if backward:
-            g = work.gradient
-            add_penalties(parameters[weights], g[weights], 1 / count, rule.l1, rule.l2)
-            add_penalties(parameters[biases], g[biases], 1 / count, 0.0, 0.0)
-        place += n_w + n
-    return J
-
-
-@helper
-def optimizer_step(parameters, network, rule, state, step, work):
-    """Update the parameters by the gradient in ``work``, layer by layer: biases do not decay."""
-    sizes, place = network.sizes, 0
-    first, second = state[0], state[1]
-    decay = rule.weight_decay if rule.kind == ADAMW else 0.0
-    for l in range(1, sizes.size):
-        n_w, n = sizes[l] * sizes[l - 1], sizes[l]
-        for begin, end, shrink in (
-            (place, place + n_w, decay),
-            (place + n_w, place + n_w + n, 0.0),
-        ):
-            update(
-                parameters[begin:end], work.gradient[begin:end],
-                first[begin:end], second[begin:end], rule, shrink, step,
-            )  # fmt: skip
-        place += n_w + n
+    J = 0.0
+    if rule.l1 != 0 or rule.l2 != 0:  # of the parameters before the step
+        for l in range(layers.shape[0]):
+            place = layers[l, PLACE]
+            end = place + layers[l, N_IN] * layers[l, N_OUT]
+            J += penalty(parameters[place:end], rule.l1, rule.l2, work.losses)
+    if cut.slots > 0:
+        kind, tickets = BLOCKS, (count + cut.width - 1) // cut.width
+        then, more = PARTS, cut.parts.shape[0]
+    else:
+        kind, tickets = PIECES, (count + cut.piece - 1) // cut.piece
+        then, more = RANGES, (parameters.size + RANGE - 1) // RANGE
+    do_job(parameters, task, kind, start, stop, tickets, work)
+    total = 0.0
+    for i in range(tickets):
+        total += totals[i]
+    if task.purpose != COST:
+        do_job(parameters, task, then, start, stop, more, work)
+    return J + total / count
 
 
 @helper
@@ -233,43 +299,65 @@ def shuffle(order, random):
     random[0] = x
 
 
-@kernel
-def network_cost(parameters, network, examples, order, rule, backward, work):
-    """Return J over all examples; leave its gradient in ``work.gradient``, if ``backward``."""
-    return batch_cost(parameters, network, examples, order, 0, examples.m, rule, backward, work)
-
-
 @helper
-def take_step(parameters, network, examples, batch_size, rule, progress, work):
+def take_step(parameters, task, work):
     """Take one step of training, and at an epoch's end note its cost and its parameters."""
-    counts, order, m = progress.counts, progress.order, examples.m
+    progress, m = task.progress, task.examples.m
+    counts = progress.counts
     start = counts[2]
     if start == 0:
-        shuffle(order, progress.random)
-    stop = min(start + batch_size, m)
-    J = batch_cost(parameters, network, examples, order, start, stop, rule, True, work)
+        shuffle(progress.order, progress.random)
+    stop = min(start + task.cut.batch, m)
     counts[0] += 1
-    optimizer_step(parameters, network, rule, progress.state, counts[0], work)
+    J = batch_cost(parameters, task, start, stop, work)
     progress.cost[0] += J * (stop - start)
     counts[2] = stop
     if stop == m:
         progress.costs[counts[1]] = progress.cost[0] / m
         progress.cost[0] = 0
-        progress.snapshot[:] = parameters
+        snapshot = progress.snapshot
+        for i in range(parameters.size):
+            snapshot[i] = parameters[i]
         counts[1] += 1
         counts[2] = 0
 
 
 @kernel
-def train(parameters, network, examples, batch_size, rule, progress, steps, work):
-    """Take up to ``steps`` steps of training, from where ``progress`` stands.
+def train(parameters, task, steps, slab, desk, leads):
+    """Take up to ``steps`` steps of training, from where ``task.progress`` stands; return J.
 
-    The cost of an epoch is the mean over its examples of J, as each batch met it. Denormal numbers
-    are taken for zeros: gradients that fade away would else make each step several times as long.
+    Or return the cost of all examples, with or without its gradient: ``task.purpose`` says which.
+    One thread ``leads``; the others, each with a ``desk`` and perhaps a ``slab`` of its own, help.
+
+    The cost of an epoch is the mean over its examples of J, as each batch met it. In training
+    denormal numbers are taken for zeros: gradients that fade away would else make each step several
+    times as long.
     """
-    before = swap_denormals(NO_DENORMALS)
-    for _ in range(steps):
-        if progress.counts[1] == progress.counts[3]:
-            break
-        take_step(parameters, network, examples, batch_size, rule, progress, work)
-    swap_denormals(before)
+    gathered = task.progress.order.size > 0
+    work = workspace(task.network, task.cut, gathered, slab, desk)
+    J = 0.0
+    before = NO_DENORMALS
+    if task.purpose == STEPS:
+        before = swap_denormals(NO_DENORMALS)
+    if not leads:
+        help_out(parameters, task, work)
+    elif task.purpose == STEPS:
+        for _ in range(steps):
+            if task.progress.counts[1] == task.progress.counts[3]:
+                break
+            take_step(parameters, task, work)
+    else:
+        J = batch_cost(parameters, task, 0, task.examples.m, work)
+    if leads and task.signals.size > 0:
+        dismiss(task.signals)
+    if task.purpose == STEPS:
+        swap_denormals(before)
+    return J
+
+
+def network_cost(parameters, task, slab, desk):
+    """Return J over all examples; leave its gradient in ``task.gradient``, if that is the purpose.
+
+    The same compiled code as for training, with nobody to help.
+    """
+    return train(parameters, task, 0, slab, desk, True)

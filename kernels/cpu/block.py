@@ -1,0 +1,184 @@
+"""One block of examples, forward and backward.
+
+``work.width`` examples at most go through all layers while what they leave stays in the cache. For
+layer l, with n_l units, and a block of m of them:
+
+    A_0 = X                                     read where it stands, or rows gathered in order
+    D_l = W_l A_(l-1) + b_l                     Z, for the moment
+    A_l = g(D_l), D_l := g'(D_l)                one pass over both
+    D_L = dZ_L                                  from the loss
+    D_(l-1) := (W_l^T D_l) * D_(l-1)            dZ of the layer below
+    dW_l += D_l A_(l-1)^T;  db_l += sum D_l     the 1/m follows when all blocks are summed
+
+``slot`` says which of the blocks that ``work`` holds: their A, D and gathered X follow one another.
+"""
+
+from __future__ import annotations
+
+from ..codes import SOFTMAX
+from ..structures import ABOVE, CODE, N_IN, N_OUT, PLACE
+from .activations import softmax_backward_columns, softmax_columns, values, values_and_derivatives
+from .compiler import helper
+from .losses import output_block
+from .product import product
+from .tiles import ACCUMULATE, BIAS, ZERO
+from .vectors import vector_sum
+
+
+@helper
+def gather_columns(out, Y, feature, example, n, order, start, m, width):
+    """Copy the examples order[start : start + m] of a matrix into columns, ``width`` apart.
+
+    An empty order stands for 0, 1, 2, ...
+    """
+    for i in range(n):
+        line = out[i * width : i * width + m]
+        if order.size == 0:
+            place = i * feature + start * example
+            for j in range(m):
+                line[j] = Y[place + j * example]
+        else:
+            which = order[start : start + m]
+            for j in range(m):
+                line[j] = Y[i * feature + which[j] * example]
+
+
+@helper
+def gather_rows(out, X, n, order, start, m):
+    """Copy the examples order[start : start + m], rows of n values, one after another."""
+    for j in range(m):
+        place = order[start + j] * n
+        line, row = out[j * n : (j + 1) * n], X[place : place + n]
+        for i in range(n):
+            line[i] = row[i]
+
+
+@helper
+def gather_targets(work, examples, order, start, m, n):
+    """Put the targets and weights of the examples order[start : start + m] into work."""
+    width, Y, weights = work.width, work.Y, work.weights
+    one = type(weights[0])(1)
+    if examples.labels.size > 0:
+        for i in range(n):
+            for j in range(m):
+                Y[i * width + j] = 0
+        for j in range(m):
+            label = examples.labels[order[start + j] if order.size > 0 else start + j]
+            Y[label * width + j] = one
+    else:
+        feature, example = examples.Y_feature, examples.Y_example
+        gather_columns(Y, examples.Y, feature, example, n, order, start, m, width)
+    if examples.weights.size > 0:
+        gather_columns(weights, examples.weights, 0, 1, 1, order, start, m, width)
+    else:
+        for j in range(m):
+            weights[j] = one
+
+
+@helper
+def inputs(layers, l, examples, order, start, slot, work):
+    """Return where the block's A of the layer below l stands: memory, place, and its two strides.
+
+    Feature i of example j is at place + i feature + j example. The block starts at order[start].
+    """
+    width = work.width
+    if l > 0:
+        units = work.A.size // work.slots
+        return work.A, slot * units + layers[l - 1, ABOVE] * width, width, 1
+    if order.size == 0:
+        place = start * examples.X_example
+        return examples.X, place, examples.X_feature, examples.X_example
+    return work.X, slot * layers[0, N_IN] * width, examples.X_feature, examples.X_example
+
+
+@helper
+def block_forward(parameters, network, examples, order, start, m, slot, work, backward):
+    """Return the summed losses of the examples order[start : start + m].
+
+    A, and what ``block_errors`` needs, stay in work. An empty order stands for 0, 1, 2, ...: then X
+    is read where it stands, in either memory order. Else it holds one example a row.
+    """
+    layers, width = network.layers, work.width
+    A, D = work.A, work.D
+    last = layers.shape[0] - 1
+    if order.size > 0:
+        n_x = layers[0, N_IN]
+        gathered = work.X[slot * n_x * width : (slot + 1) * n_x * width]
+        gather_rows(gathered, examples.X, n_x, order, start, m)
+    gather_targets(work, examples, order, start, m, layers[last, N_OUT])
+    base = slot * (A.size // work.slots)
+    total = 0.0
+    for l in range(last + 1):
+        n_in, n, code = layers[l, N_IN], layers[l, N_OUT], layers[l, CODE]
+        place, layer = layers[l, PLACE], base + layers[l, ABOVE] * width
+        source, s, feature, example = inputs(layers, l, examples, order, start, slot, work)
+        product(
+            D, layer, width,
+            parameters, place, n_in, 1,
+            source, s, feature, example,
+            n, m, n_in,
+            BIAS, parameters, place + n * n_in, work.panel,
+        )  # fmt: skip
+        cells = n * width
+        if l == last:
+            total = output_block(
+                A, D, work.Y, work.weights, layer, width, n, m, code, network.loss, work.losses
+            )
+        elif code == SOFTMAX:
+            softmax_columns(A, D, layer, width, n, m, work.losses)
+        elif backward:
+            values_and_derivatives(A[layer : layer + cells], D[layer : layer + cells], code)
+        else:
+            values(A[layer : layer + cells], D[layer : layer + cells], code)
+    return total
+
+
+@helper
+def block_errors(parameters, network, m, slot, work):
+    """Leave dZ of all layers in D, for the m examples that went forward in this slot."""
+    layers, width = network.layers, work.width
+    A, D, T = work.A, work.D, work.T
+    base = slot * (A.size // work.slots)
+    for l in range(layers.shape[0] - 1, 0, -1):
+        n_in, n = layers[l, N_IN], layers[l, N_OUT]
+        layer, below = base + layers[l, ABOVE] * width, base + layers[l - 1, ABOVE] * width
+        product(
+            T, 0, width,
+            parameters, layers[l, PLACE], 1, n_in,
+            D, layer, width, 1,
+            n_in, m, n,
+            ZERO, T, 0, work.panel,
+        )  # fmt: skip
+        if layers[l - 1, CODE] == SOFTMAX:
+            softmax_backward_columns(D, T, A, below, width, 0, width, n_in, m, work.losses)
+        else:
+            d, t = D[below : below + n_in * width], T[: n_in * width]
+            for i in range(d.size):
+                d[i] = d[i] * t[i]
+
+
+@helper
+def add_gradient(
+    G, g, network, examples, order, start, m, slot, l, top, bottom, left, right, begin, work
+):  # fmt: skip
+    """Add a block's part of dW[top:bottom, left:right] and, where left is 0, of db[top:bottom].
+
+    The gradient of all parameters stands in G, at g; it is started if ``begin``.
+    """
+    layers, width = network.layers, work.width
+    D = work.D
+    n_in, n, place = layers[l, N_IN], layers[l, N_OUT], g + layers[l, PLACE]
+    layer = slot * (D.size // work.slots) + layers[l, ABOVE] * width
+    source, s, feature, example = inputs(layers, l, examples, order, start, slot, work)
+    product(
+        G, place + top * n_in + left, n_in,
+        D, layer + top * width, width, 1,
+        source, s + left * feature, example, feature,
+        bottom - top, right - left, m,
+        ZERO if begin else ACCUMULATE, G, 0, work.panel,
+    )  # fmt: skip
+    if left == 0:
+        db = G[place + n * n_in : place + n * n_in + n]
+        for i in range(top, bottom):
+            row_sum = vector_sum(D[layer + i * width : layer + i * width + m])
+            db[i] = row_sum if begin else db[i] + row_sum
