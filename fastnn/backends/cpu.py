@@ -385,8 +385,9 @@ def _cut(network: Description, itemsize: int, batch: int) -> Cut:
     width = min(_block_width(network, itemsize), batch)
     shared = operations >= 2 * _TICKET
     kept = 2 * units * batch <= 8 * weights if shared else batch <= width
-    if kept and shared:
-        width = min(max(_SMALLEST_BLOCK, -(-batch // _TICKETS)), _LARGEST_BLOCK, batch)
+    if shared:
+        most = _LARGEST_BLOCK if kept else width
+        width = min(max(_SMALLEST_BLOCK, -(-batch // _TICKETS)), most, batch)
     width = _up(width, lanes) if batch > 1 else 1
     if kept:
         return Cut(batch, width, -(-batch // width), 0, _parts(network, itemsize, batch))

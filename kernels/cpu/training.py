@@ -40,6 +40,9 @@ from .vectors import NO_DENORMALS, never_inline, swap_denormals, widest_vectors
 # What a call of the kernel is for.
 COST, GRADIENT, STEPS = 0, 1, 2
 
+# Who does tickets: one thread alone, the leader of several, or a helper.
+ALONE, LEADS, HELPS = 0, 1, 2
+
 # The kinds of jobs.
 BLOCKS, PARTS, PIECES, RANGES = 0, 1, 2, 3
 
@@ -213,7 +216,6 @@ def do_range(parameters, task, start, stop, index):
 @helper
 def do_ticket(parameters, task, kind, start, stop, index, work):
     """Do one ticket of a job over the examples order[start:stop]."""
-    never_inline()
     if kind == BLOCKS:
         do_block(parameters, task, start, stop, index, work, task.totals)
     elif kind == PARTS:
@@ -225,35 +227,36 @@ def do_ticket(parameters, task, kind, start, stop, index, work):
 
 
 @helper
-def do_job(parameters, task, kind, start, stop, count, work):
-    """Do all tickets of a job, with the helpers if there are any."""
-    signals = task.signals
-    if signals.size == 0 or count == 1:
-        for index in range(count):
-            do_ticket(parameters, task, kind, start, stop, index, work)
-        return
-    publish(signals, kind, start, stop, count)
+def do_tickets(parameters, task, role, kind, start, stop, count, work):
+    """Do the tickets of a job: all of them, those that are left, or until dismissed."""
+    never_inline()
+    signals, index = task.signals, 0
     while True:
-        ticket = take(signals)
-        if ticket < 0:
-            break
-        do_ticket(parameters, task, kind, start, stop, ticket - signals[FIRST], work)
-        done(signals)
-    wait_for_others(signals)
+        if role == ALONE:
+            if index == count:
+                break
+        else:
+            ticket = take(signals) if role == LEADS else wait_for_tickets(signals)
+            if ticket < 0:
+                break
+            kind, start, stop = signals[KIND], signals[START], signals[STOP]
+            index = ticket - signals[FIRST]
+        do_ticket(parameters, task, kind, start, stop, index, work)
+        if role == ALONE:
+            index += 1
+        else:
+            done(signals)
 
 
 @helper
-def help_out(parameters, task, work):
-    """Do tickets until dismissed."""
-    signals = task.signals
-    while True:
-        ticket = wait_for_tickets(signals)
-        if ticket < 0:
-            break
-        index = ticket - signals[FIRST]
-        kind, start, stop = signals[KIND], signals[START], signals[STOP]
-        do_ticket(parameters, task, kind, start, stop, index, work)
-        done(signals)
+def do_job(parameters, task, kind, start, stop, count, work):
+    """Do all tickets of a job, with the helpers if there are any."""
+    if task.signals.size == 0 or count == 1:
+        do_tickets(parameters, task, ALONE, kind, start, stop, count, work)
+        return
+    publish(task.signals, kind, start, stop, count)
+    do_tickets(parameters, task, LEADS, kind, start, stop, count, work)
+    wait_for_others(task.signals)
 
 
 # ------------------------------------------------------------------ steps of training
@@ -340,7 +343,7 @@ def train(parameters, task, steps, slab, desk, leads):
     if task.purpose == STEPS:
         before = swap_denormals(NO_DENORMALS)
     if not leads:
-        help_out(parameters, task, work)
+        do_tickets(parameters, task, HELPS, 0, 0, 0, 0, work)
     elif task.purpose == STEPS:
         for _ in range(steps):
             if task.progress.counts[1] == task.progress.counts[3]:
