@@ -64,7 +64,11 @@ def _emit_tile(v: Vectors, rows: int, vectors: int, operands: Any) -> None:
     C, A, B, K, columns, start, bias = operands
     index = K.type
     before = ir.Constant(index, (vectors - 1) * v.lanes)
-    masks = [None] * (vectors - 1) + [v.first(builder.sub(columns, before))]
+    rest = builder.sub(columns, before)
+    # LLVM moves a comparison to where it is used, so that the loop would make the mask again for
+    # each k. Two that are combined stay; K is never negative, which LLVM cannot know.
+    again = builder.sub(rest, builder.ashr(K, ir.Constant(index, 63)))
+    masks = [None] * (vectors - 1) + [builder.and_(v.first(rest), v.first(again))]
     sums = [[cgutils.alloca_once(builder, v.type) for _ in range(vectors)] for _ in range(rows)]
 
     def part(line: Any, n: int) -> Any:
