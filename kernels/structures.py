@@ -103,7 +103,7 @@ class Workspace(NamedTuple):
     """
 
     width: int
-    slots: int
+    cells: int  # of A, and of D, in a slot
     X: NDArray[Any]  # (slots, n_x, width): inputs gathered from a shuffled order
     A: NDArray[Any]
     D: NDArray[Any]

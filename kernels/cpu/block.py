@@ -21,8 +21,8 @@ from .activations import softmax_backward_columns, softmax_columns, values, valu
 from .compiler import helper
 from .losses import output_block
 from .product import product
-from .tiles import ACCUMULATE, BIAS, ZERO
-from .vectors import vector_sum
+from .tiles import ACCUMULATE, BIAS, ZERO, row_sums
+from .vectors import lanes_of
 
 
 @helper
@@ -83,8 +83,7 @@ def inputs(layers, l, examples, order, start, slot, work):
     """
     width = work.width
     if l > 0:
-        units = work.A.size // work.slots
-        return work.A, slot * units + layers[l - 1, ABOVE] * width, width, 1
+        return work.A, slot * work.cells + layers[l - 1, ABOVE] * width, width, 1
     if order.size == 0:
         place = start * examples.X_example
         return examples.X, place, examples.X_feature, examples.X_example
@@ -106,7 +105,7 @@ def block_forward(parameters, network, examples, order, start, m, slot, work, ba
         gathered = work.X[slot * n_x * width : (slot + 1) * n_x * width]
         gather_rows(gathered, examples.X, n_x, order, start, m)
     gather_targets(work, examples, order, start, m, layers[last, N_OUT])
-    base = slot * (A.size // work.slots)
+    base = slot * work.cells
     total = 0.0
     for l in range(last + 1):
         n_in, n, code = layers[l, N_IN], layers[l, N_OUT], layers[l, CODE]
@@ -138,7 +137,7 @@ def block_errors(parameters, network, m, slot, work):
     """Leave dZ of all layers in D, for the m examples that went forward in this slot."""
     layers, width = network.layers, work.width
     A, D, T = work.A, work.D, work.T
-    base = slot * (A.size // work.slots)
+    base = slot * work.cells
     for l in range(layers.shape[0] - 1, 0, -1):
         n_in, n = layers[l, N_IN], layers[l, N_OUT]
         layer, below = base + layers[l, ABOVE] * width, base + layers[l - 1, ABOVE] * width
@@ -168,7 +167,7 @@ def add_gradient(
     layers, width = network.layers, work.width
     D = work.D
     n_in, n, place = layers[l, N_IN], layers[l, N_OUT], g + layers[l, PLACE]
-    layer = slot * (D.size // work.slots) + layers[l, ABOVE] * width
+    layer = slot * work.cells + layers[l, ABOVE] * width
     source, s, feature, example = inputs(layers, l, examples, order, start, slot, work)
     product(
         G, place + top * n_in + left, n_in,
@@ -178,7 +177,9 @@ def add_gradient(
         ZERO if begin else ACCUMULATE, G, 0, work.panel,
     )  # fmt: skip
     if left == 0:
-        db = G[place + n * n_in : place + n * n_in + n]
-        for i in range(top, bottom):
-            row_sum = vector_sum(D[layer + i * width : layer + i * width + m])
-            db[i] = row_sum if begin else db[i] + row_sum
+        start, step = ZERO if begin else ACCUMULATE, lanes_of(D)
+        for i in range(top, bottom, step):
+            row_sums(
+                min(step, bottom - i), m, start,
+                G, place + n * n_in + i, D, layer + i * width, width,
+            )  # fmt: skip

@@ -55,30 +55,31 @@ def penalty(w, l1, l2, scratch):
 
 
 @helper
-def update(w, g, first, second, rule, decay, step):
-    """Update the parameters w by their gradients g; ``decay`` is 0 for biases."""
+def update(w, g, first, second, rule, decay, step, scale):
+    """Update the parameters w by ``scale`` times their gradients g; biases have a ``decay`` of 0."""
     real = type(w[0])
-    alpha = real(rule.learning_rate)
+    alpha, scale = real(rule.learning_rate), real(scale)
     if rule.kind == SGD:
         mu = real(rule.momentum)
         if rule.momentum == 0:
             for i in range(w.size):
-                w[i] = w[i] - alpha * g[i]
+                w[i] = w[i] - alpha * (scale * g[i])
         elif rule.nesterov:
             for i in range(w.size):
-                first[i] = mu * first[i] + g[i]
-                w[i] = w[i] - alpha * (g[i] + mu * first[i])
+                first[i] = mu * first[i] + scale * g[i]
+                w[i] = w[i] - alpha * (scale * g[i] + mu * first[i])
         else:
             for i in range(w.size):
-                first[i] = mu * first[i] + g[i]
+                first[i] = mu * first[i] + scale * g[i]
                 w[i] = w[i] - alpha * first[i]
         return
     beta2, rest2 = real(rule.beta2), real(1 - rule.beta2)
     epsilon = real(rule.epsilon)
     if rule.kind == RMSPROP:
         for i in range(w.size):
-            second[i] = beta2 * second[i] + rest2 * g[i] * g[i]
-            w[i] = w[i] - alpha * g[i] / (real(math.sqrt(second[i])) + epsilon)
+            d = scale * g[i]
+            second[i] = beta2 * second[i] + rest2 * d * d
+            w[i] = w[i] - alpha * d / (real(math.sqrt(second[i])) + epsilon)
     elif rule.kind == ADAM or rule.kind == ADAMW:
         beta1, rest1 = real(rule.beta1), real(1 - rule.beta1)
         # The corrections for the moments' start at zero, made once per step.
@@ -86,7 +87,8 @@ def update(w, g, first, second, rule, decay, step):
         root_hat = real(1 / math.sqrt(1 - rule.beta2**step))
         keep = real(1 - rule.learning_rate * decay)
         for i in range(w.size):
-            first[i] = beta1 * first[i] + rest1 * g[i]
-            second[i] = beta2 * second[i] + rest2 * g[i] * g[i]
+            d = scale * g[i]
+            first[i] = beta1 * first[i] + rest1 * d
+            second[i] = beta2 * second[i] + rest2 * d * d
             root = real(math.sqrt(second[i])) * root_hat + epsilon
             w[i] = keep * w[i] - alpha_hat * first[i] / root

@@ -33,7 +33,7 @@ from .tiles import (
     tile,
     transpose_tile,
 )
-from .vectors import TILE_ROWS, TILE_VECTORS, VECTOR_BYTES, never_inline
+from .vectors import TILE_ROWS, TILE_VECTORS, VECTOR_BYTES, address, lanes_of, never_inline
 
 # The columns of A, and lines of B, that are worked off before the next.
 K_BLOCK = 256
@@ -66,18 +66,18 @@ PANEL_BYTES = B_BYTES + A_ROWS * (K_BLOCK * 8 + VECTOR_BYTES)
 
 
 @helper
-def block_columns(K, itemsize):
+def block_columns(K, lanes):
     """Return how many columns of B are packed together: whole tiles."""
-    width = TILE_VECTORS * VECTOR_BYTES // itemsize
+    line = TILE_VECTORS * VECTOR_BYTES
     if K > K_SHORT:
-        return B_BYTES // itemsize // K_BLOCK
-    return max(1, B_SHORT_BYTES // (K * width * itemsize)) * width
+        return B_BYTES // line // K_BLOCK * TILE_VECTORS * lanes
+    return max(1, B_SHORT_BYTES // line // K) * TILE_VECTORS * lanes
 
 
 @helper
 def pack(panel, B, b, b_row, b_col, k, n):
     """Copy a block of B, (k, n), to the panel: one tile's width of lines after another."""
-    lanes = VECTOR_BYTES // B.itemsize
+    lanes = lanes_of(B)
     width = TILE_VECTORS * lanes
     if b_col == 1:
         for j in range(0, n, width):
@@ -119,7 +119,7 @@ def tiles(
     lines of B to those of the next column.
     """
     never_inline()  # one copy of the tiles' code, whoever calls
-    width = TILE_VECTORS * (VECTOR_BYTES // B.itemsize)
+    width = TILE_VECTORS * lanes_of(B)
     for i in range(0, M, TILE_ROWS):
         for j in range(0, N, width):
             tile(
@@ -138,7 +138,7 @@ def stream(C, c, c_row, A, a, a_row, a_col, B, b, b_row, M, N, K, start, bias, o
     A few lines of B at a time, each a long way: streams that the processor can foresee. The lines
     of C that they add to stay in the cache.
     """
-    span = STREAM_TILES * TILE_VECTORS * (VECTOR_BYTES // B.itemsize)
+    span = STREAM_TILES * TILE_VECTORS * lanes_of(B)
     lines = STREAM_LINES * span // min(span, N)
     for j in range(0, N, span):
         for k in range(0, K, lines):
@@ -154,7 +154,7 @@ def stream(C, c, c_row, A, a, a_row, a_col, B, b, b_row, M, N, K, start, bias, o
 @helper
 def dots(C, c, c_row, A, a, a_row, B, b, b_col, M, N, K, start, bias, o):
     """The product where A's rows and B's columns are contiguous: a vector of partial sums each."""
-    lanes = VECTOR_BYTES // B.itemsize
+    lanes = lanes_of(B)
     width = min(lanes, DOT_COLUMNS)
     piece = K if M <= DOT_ROWS else DOT_VECTORS * lanes
     for k in range(0, K, piece):
@@ -173,15 +173,15 @@ def dots(C, c, c_row, A, a, a_row, B, b, b_col, M, N, K, start, bias, o):
 @helper
 def with_turned_a(C, c, c_row, A, a, a_col, B, b, b_row, b_col, M, N, K, start, bias, o, panel):
     """The product for many rows of C where A stands transposed: both are copied, by blocks."""
-    width = TILE_VECTORS * (VECTOR_BYTES // B.itemsize)
-    span = block_columns(K, B.itemsize)
-    block = B_BYTES // B.itemsize  # where the block of A begins
+    width = TILE_VECTORS * lanes_of(B)
+    span = block_columns(K, lanes_of(B))
+    block = B_BYTES // VECTOR_BYTES * lanes_of(B)  # where the block of A begins
     for i in range(0, M, A_ROWS):
         rows = min(A_ROWS, M - i)
         for k in range(0, K, K_BLOCK):
             depth = min(K_BLOCK, K - k)
             # One vector more: a power of two would send all tiles to few lines of the cache.
-            step = TILE_ROWS * depth + VECTOR_BYTES // B.itemsize
+            step = TILE_ROWS * depth + lanes_of(B)
             pack_transposed(panel, block, step, A, a + i + k * a_col, a_col, depth, rows)
             for j in range(0, N, span):
                 columns = min(span, N - j)
@@ -200,11 +200,13 @@ def blocks(C, c, c_row, A, a, a_row, a_col, B, b, b_row, b_col, M, N, K, start, 
     if b_col == 1 and M <= TILE_ROWS:
         stream(C, c, c_row, A, a, a_row, a_col, B, b, b_row, M, N, K, start, bias, o)
         return
-    width = TILE_VECTORS * (VECTOR_BYTES // B.itemsize)
-    packed = b_col != 1 or M >= PACK_ROWS
-    apart = a_col * A.itemsize % A_STRIDE
+    width = TILE_VECTORS * lanes_of(B)
+    # Aligned lines of one tile are as good where they are.
+    aligned = address(B, b) % VECTOR_BYTES == 0 and b_row % lanes_of(B) == 0
+    packed = b_col != 1 or (M >= PACK_ROWS and not (aligned and N <= width))
+    apart = a_col % (A_STRIDE // VECTOR_BYTES * lanes_of(B))
     turned = a_row == 1 and a_col != 1 and apart == 0 and M >= A_PACK_ROWS and N >= A_PACK_ROWS
-    span = block_columns(K, B.itemsize) if packed else width
+    span = block_columns(K, lanes_of(B)) if packed else width
     if turned:
         with_turned_a(C, c, c_row, A, a, a_col, B, b, b_row, b_col, M, N, K, start, bias, o, panel)
         return

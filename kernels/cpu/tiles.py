@@ -2,6 +2,7 @@
 
 ``tile``            C[i, j] from broadcast values of A and contiguous lines of B
 ``dot_tile``        C[i, j] from contiguous rows of A and contiguous columns of B
+``row_sums``        the sums of up to LANES rows, side by side
 ``transpose_tile``  a square block, turned in registers
 ``copy_lines``      lines of a matrix, to a panel; ``copy_pieces`` for short ones
 
@@ -109,9 +110,14 @@ def _emit_tile(v: Vectors, rows: int, vectors: int, operands: Any) -> None:
                 total = v.fma(weight, vectors_of_b[n], builder.load(sums[i][n]))
                 builder.store(total, sums[i][n])
 
-    for i in range(rows):
-        for n in range(vectors):
-            v.store(builder.load(sums[i][n]), part(C.row(i), n), masks[n])
+    # Whole vectors without a mask: what a masked store wrote cannot be read again before it has
+    # reached the cache.
+    full = builder.icmp_signed("==", rest, ir.Constant(index, v.lanes))
+    for last in (False, True):
+        with builder.if_then(builder.not_(full) if last else full):
+            for i in range(rows):
+                for n in range(vectors):
+                    v.store(builder.load(sums[i][n]), part(C.row(i), n), masks[n] if last else None)
 
 
 @intrinsic
@@ -292,6 +298,57 @@ def _python_dot_tile(rows, columns, K, start, C, c, c_row, A, a, a_row, B, b, b_
             C[place] = total
 
 
+# ------------------------------------------------------------------ sums of rows
+
+
+@intrinsic
+def _row_sums(typingctx, rows, columns, start, T, t, D, d, d_row):
+    i = types.intp
+    signature = types.void(i, i, i, T, i, D, i, i)
+
+    def codegen(context, builder, signature, args):
+        rows, columns, start, vT, t, vD, d, d_row = args
+        v = Vectors(context, builder, T)
+        D, target = _Operand(v, vD, d, d_row), v.data(vT, t)
+        index = rows.type
+        # Rows beyond the last are the last one again: read, and not written.
+        last = builder.sub(rows, ir.Constant(index, 1))
+        lines = []
+        for i in range(v.lanes):
+            number = ir.Constant(index, i)
+            lines.append(
+                D.row(builder.select(builder.icmp_signed("<", number, rows), number, last))
+            )
+        sums = [cgutils.alloca_once_value(builder, v.zeros()) for _ in lines]
+        lanes = ir.Constant(index, v.lanes)
+        whole = builder.mul(builder.sdiv(columns, lanes), lanes)
+
+        def add(k: Any, mask: Any = None) -> None:
+            for line, total in zip(lines, sums, strict=True):
+                value = v.load(v.pointer(line, k), mask)
+                builder.store(builder.fadd(builder.load(total), value), total)
+
+        with cgutils.for_range_slice(builder, ir.Constant(index, 0), whole, lanes) as (k, _):
+            add(k)
+        with builder.if_then(builder.icmp_signed("<", whole, columns)):
+            add(whole, v.first(builder.sub(columns, whole)))
+        total = cgutils.alloca_once_value(builder, _sums_of(v, [builder.load(x) for x in sums]))
+        mask = v.first(rows)
+        accumulate = builder.icmp_signed("==", start, ir.Constant(index, ACCUMULATE))
+        with builder.if_then(accumulate):
+            builder.store(builder.fadd(v.load(target, mask), builder.load(total)), total)
+        v.store(builder.load(total), target, mask)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _python_row_sums(rows, columns, start, T, t, D, d, d_row):
+    for i in range(rows):
+        total = D[d + i * d_row : d + i * d_row + columns].sum()
+        T[t + i] = total + T[t + i] if start == ACCUMULATE else total
+
+
 # ------------------------------------------------------------------ copies
 
 
@@ -317,9 +374,18 @@ def _transpose_tile(typingctx, T, t, t_row, S, s, s_row, rows, columns):
         for _ in range(v.lanes.bit_length() - 1):
             pairs = zip(vectors[:half], vectors[half:], strict=True)
             vectors = [v.shuffle(x, y, pick) for x, y in pairs for pick in (low, high)]
-        for i, vector in enumerate(vectors):
-            inside = builder.icmp_signed("<", ir.Constant(rows.type, i), columns)
-            v.store(vector, target.row(i), builder.select(inside, in_rows, nothing))
+        lanes = ir.Constant(rows.type, v.lanes)
+        whole = builder.and_(
+            builder.icmp_signed("==", rows, lanes), builder.icmp_signed("==", columns, lanes)
+        )
+        with builder.if_else(whole) as (all_of_them, some):
+            with all_of_them:
+                for i, vector in enumerate(vectors):
+                    v.store(vector, target.row(i))
+            with some:
+                for i, vector in enumerate(vectors):
+                    inside = builder.icmp_signed("<", ir.Constant(rows.type, i), columns)
+                    v.store(vector, target.row(i), builder.select(inside, in_rows, nothing))
         return context.get_dummy_value()
 
     return signature, codegen
@@ -374,9 +440,9 @@ def _python_copy(T, t, t_row, S, s, s_row, rows, columns):
 
 if config.DISABLE_JIT:
     tile, dot_tile, transpose_tile = _python_tile, _python_dot_tile, _python_transpose_tile
-    copy_lines = copy_pieces = _python_copy
+    copy_lines, copy_pieces, row_sums = _python_copy, _python_copy, _python_row_sums
 else:
-    tile, dot_tile, transpose_tile = _tile, _dot_tile, _transpose_tile
+    tile, dot_tile, transpose_tile, row_sums = _tile, _dot_tile, _transpose_tile, _row_sums
     # Lines as wide as a tile, and pieces of a value for each row of a tile.
     copy_lines = _copier(TILE_VECTORS * VECTOR_BYTES)
     copy_pieces = _copier(TILE_ROWS * 8)

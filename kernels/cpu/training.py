@@ -35,7 +35,14 @@ from .team import (
     wait_for_others,
     wait_for_tickets,
 )
-from .vectors import NO_DENORMALS, never_inline, swap_denormals, widest_vectors
+from .vectors import (
+    NO_DENORMALS,
+    VECTOR_BYTES,
+    lanes_of,
+    never_inline,
+    swap_denormals,
+    widest_vectors,
+)
 
 # What a call of the kernel is for.
 COST, GRADIENT, STEPS = 0, 1, 2
@@ -60,13 +67,14 @@ def workspace(network, cut, gathered, slab, desk):
     for l in range(last + 1):
         units += layers[l, N_OUT]
         widest = max(widest, layers[l, N_OUT])
-    cells = units * width * slots
+    slot = units * width  # values of A and of D in a slot
+    cells = slot * slots
     X = slab[2 * cells :] if gathered else slab[:0]
-    panel = PANEL_BYTES // slab.itemsize
+    panel = PANEL_BYTES // VECTOR_BYTES * lanes_of(slab)
     t = panel + widest * width
     y = t + n_y * width
     return Workspace(
-        width, slots, X, slab[:cells], slab[cells : 2 * cells],
+        width, slot, X, slab[:cells], slab[cells : 2 * cells],
         desk[panel:t], desk[t:y], desk[y : y + width], desk[y + width : y + 3 * width],
         desk[:panel],
     )  # fmt: skip
@@ -76,29 +84,41 @@ def workspace(network, cut, gathered, slab, desk):
 
 
 @helper
-def settle(parameters, task, begin, rows, apart, length, weights, scale):
-    """Turn sums into the gradient of J, and take a step if asked to.
+def settle(parameters, gradient, state, rule, step, scale, begin, rows, apart, length, weights):
+    """Turn sums into the gradient of J, and take that step if it is not 0.
 
     By ``rows`` of ``length`` parameters, ``apart`` from one to the next. They are ``weights`` of
     one layer, or else biases, which have no penalty and do not decay.
     """
     never_inline()
     widest_vectors()
-    rule, state, gradient, n = task.rule, task.progress.state, task.gradient, parameters.size
-    l1, l2, decay = 0.0, 0.0, 0.0
-    if weights:
-        l1, l2 = rule.l1, rule.l2
-        decay = rule.weight_decay if rule.kind == ADAMW else 0.0
+    n = parameters.size
+    penalised = weights and (rule.l1 != 0 or rule.l2 != 0)
+    decay = rule.weight_decay if weights and rule.kind == ADAMW else 0.0
     for i in range(rows):
         place = begin + i * apart
         for at in range(place, place + length, SEGMENT):
             end = min(at + SEGMENT, place + length)
-            add_penalties(parameters[at:end], gradient[at:end], scale, l1, l2)
-            if task.purpose == STEPS:
-                update(
-                    parameters[at:end], gradient[at:end], state[at:end], state[n + at : n + end],
-                    rule, decay, task.progress.counts[0],
-                )  # fmt: skip
+            w, g = parameters[at:end], gradient[at:end]
+            if penalised:
+                add_penalties(w, g, scale, rule.l1, rule.l2)
+            elif step == 0:
+                for j in range(g.size):
+                    g[j] = type(g[j])(scale) * g[j]
+            if step != 0:
+                first, second = state[at:end], state[n + at : n + end]
+                update(w, g, first, second, rule, decay, step, 1.0 if penalised else scale)
+
+
+@helper
+def settle_rows(parameters, task, scale, begin, rows, apart, length, weights):
+    """Settle as the task asks for: a gradient, or a step."""
+    state, step = task.progress.state, 0
+    if task.purpose == STEPS:
+        step = task.progress.counts[0]
+    settle(
+        parameters, task.gradient, state, task.rule, step, scale, begin, rows, apart, length, weights
+    )  # fmt: skip
 
 
 @helper
@@ -109,22 +129,20 @@ def alike(rule):
 
 
 @helper
-def settle_range(parameters, task, begin, end, scale):
+def settle_range(parameters, task, scale, begin, end):
     """Settle any range of the parameters, layer by layer."""
     layers = task.network.layers
     if alike(task.rule):
-        settle(parameters, task, begin, 1, 0, end - begin, False, scale)
+        settle_rows(parameters, task, scale, begin, 1, 0, end - begin, False)
         return
     for l in range(layers.shape[0]):
         place = layers[l, PLACE]
         biases = place + layers[l, N_IN] * layers[l, N_OUT]
         after = biases + layers[l, N_OUT]
-        if begin < biases and end > place:
-            first = max(begin, place)
-            settle(parameters, task, first, 1, 0, min(end, biases) - first, True, scale)
-        if begin < after and end > biases:
-            first = max(begin, biases)
-            settle(parameters, task, first, 1, 0, min(end, after) - first, False, scale)
+        for lower, upper, weights in ((place, biases, True), (biases, after, False)):
+            first, last = max(begin, lower), min(end, upper)
+            if first < last:
+                settle_rows(parameters, task, scale, first, 1, 0, last - first, weights)
 
 
 # ------------------------------------------------------------------ tickets
@@ -159,15 +177,14 @@ def do_part(parameters, task, start, stop, index, work):
         )  # fmt: skip
     n_in, n, place = layers[l, N_IN], layers[l, N_OUT], layers[l, PLACE]
     if top == 0 and bottom == n and left == 0 and right == n_in:
-        settle_range(parameters, task, place, place + n * n_in + n, scale)
+        settle_range(parameters, task, scale, place, place + n * n_in + n)
         return
-    first = place + top * n_in + left
-    if right - left == n_in:
-        settle(parameters, task, first, 1, 0, (bottom - top) * n_in, True, scale)
-    else:
-        settle(parameters, task, first, bottom - top, n_in, right - left, True, scale)
+    first, rows, length = place + top * n_in + left, bottom - top, right - left
+    if length == n_in:
+        rows, length = 1, rows * n_in
+    settle_rows(parameters, task, scale, first, rows, n_in, length, True)
     if left == 0:
-        settle(parameters, task, place + n * n_in + top, 1, 0, bottom - top, False, scale)
+        settle_rows(parameters, task, scale, place + n * n_in + top, 1, 0, bottom - top, False)
 
 
 @helper
@@ -210,7 +227,7 @@ def do_range(parameters, task, start, stop, index):
             more = sums[piece * n + begin : piece * n + end]
             for i in range(g.size):
                 g[i] = g[i] + more[i]
-        settle_range(parameters, task, begin, end, 1 / (stop - start))
+        settle_range(parameters, task, 1 / (stop - start), begin, end)
 
 
 @helper

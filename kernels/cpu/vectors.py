@@ -233,6 +233,39 @@ def _python_swap_denormals(state: Any) -> Any:
 NO_DENORMALS = np.int32(_DENORMALS_ARE_ZERO)
 
 
+# ------------------------------------------------------------------ arrays
+
+
+@intrinsic
+def _lanes(typingctx, array):
+    # Known while compiling: from array.itemsize, a field in memory, each quotient is a division.
+    count = VECTOR_BYTES // (array.dtype.bitwidth // 8)
+
+    def codegen(context, builder, signature, args):
+        return ir.Constant(context.get_value_type(types.intp), count)
+
+    return types.intp(array), codegen
+
+
+@intrinsic
+def _address(typingctx, array, index):
+    def codegen(context, builder, signature, args):
+        kind = signature.args[0]
+        data = context.make_array(kind)(context, builder, args[0]).data
+        place = builder.gep(data, [args[1]])
+        return builder.ptrtoint(place, context.get_value_type(types.intp))
+
+    return types.intp(array, types.intp), codegen
+
+
+def _python_lanes(array: Any) -> int:
+    return VECTOR_BYTES // int(array.itemsize)
+
+
+def _python_address(array: Any, index: int) -> int:
+    return int(array.ctypes.data) + index * int(array.itemsize)
+
+
 # ------------------------------------------------------------------ vectors
 
 
@@ -375,8 +408,10 @@ if config.DISABLE_JIT:
     polynomial, paired_polynomial = _python_polynomial, _python_paired_polynomial
     never_inline, widest_vectors = _python_never_inline, _python_widest_vectors
     swap_denormals, vector_sum = _python_swap_denormals, _python_vector_sum
+    lanes_of, address = _python_lanes, _python_address
 else:
     fma, bits, from_bits, select = _fma, _bits, _from_bits, _select
     polynomial, paired_polynomial = _polynomial, _paired_polynomial
     never_inline, widest_vectors = _never_inline, _widest_vectors
     swap_denormals, vector_sum = _swap_denormals, _vector_sum
+    lanes_of, address = _lanes, _address
