@@ -362,30 +362,40 @@ def _transpose_tile(typingctx, T, t, t_row, S, s, s_row, rows, columns):
         v = Vectors(context, builder, T)
         target, source = _Operand(v, vT, t, t_row), _Operand(v, vS, s, s_row)
         nothing = ir.Constant(ir.VectorType(ir.IntType(1), v.lanes), [0] * v.lanes)
-        in_columns, in_rows = v.first(columns), v.first(rows)
-        vectors = []
-        for i in range(v.lanes):
-            inside = builder.icmp_signed("<", ir.Constant(rows.type, i), rows)
-            vectors.append(v.load(source.row(i), builder.select(inside, in_columns, nothing)))
-        # log2(LANES) rounds of a perfect shuffle of rows i and i + LANES/2 turn rows to columns.
-        half = v.lanes // 2
-        low = [x for i in range(half) for x in (i, i + v.lanes)]
-        high = [x + half for x in low]
-        for _ in range(v.lanes.bit_length() - 1):
-            pairs = zip(vectors[:half], vectors[half:], strict=True)
-            vectors = [v.shuffle(x, y, pick) for x, y in pairs for pick in (low, high)]
+
+        def turn(vectors: list[Any]) -> list[Any]:
+            # log2(LANES) rounds of a perfect shuffle of rows i and i + LANES/2 turn rows to columns.
+            half = v.lanes // 2
+            low = [x for i in range(half) for x in (i, i + v.lanes)]
+            high = [x + half for x in low]
+            for _ in range(v.lanes.bit_length() - 1):
+                pairs = zip(vectors[:half], vectors[half:], strict=True)
+                vectors = [v.shuffle(x, y, pick) for x, y in pairs for pick in (low, high)]
+            return vectors
+
+        def masks(count: Any, other: Any) -> list[Any]:
+            inside = v.first(other)
+            return [
+                builder.select(
+                    builder.icmp_signed("<", ir.Constant(count.type, i), count), inside, nothing
+                )
+                for i in range(v.lanes)
+            ]
+
         lanes = ir.Constant(rows.type, v.lanes)
         whole = builder.and_(
             builder.icmp_signed("==", rows, lanes), builder.icmp_signed("==", columns, lanes)
         )
         with builder.if_else(whole) as (all_of_them, some):
             with all_of_them:
+                vectors = turn([v.load(source.row(i)) for i in range(v.lanes)])
                 for i, vector in enumerate(vectors):
                     v.store(vector, target.row(i))
             with some:
+                read, write = masks(rows, columns), masks(columns, rows)
+                vectors = turn([v.load(source.row(i), mask) for i, mask in enumerate(read)])
                 for i, vector in enumerate(vectors):
-                    inside = builder.icmp_signed("<", ir.Constant(rows.type, i), columns)
-                    v.store(vector, target.row(i), builder.select(inside, in_rows, nothing))
+                    v.store(vector, target.row(i), write[i])
         return context.get_dummy_value()
 
     return signature, codegen
