@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 
 from entrant import THREADS
-from fastnn.kernels.cpu.tiles import ZERO, tile
+from fastnn.kernels.cpu.tiles import STORE, ZERO, tile
 from fastnn.kernels.cpu.vectors import TILE_ROWS, TILE_VECTORS, VECTOR_BYTES
 
 # Terms of the sums in a tile: its lines of B, 256 bytes each at most, stay in the L1 cache.
@@ -27,7 +27,26 @@ _ARRAY = 128 * 2**20
 @njit(nogil=True)
 def _tiles(times, rows, columns, C, A, B, bias):
     for _ in range(times):
-        tile(rows, columns, _TERMS, ZERO, C, 0, columns, A, 0, 1, rows, B, 0, columns, bias, 0)
+        tile(
+            rows,
+            columns,
+            _TERMS,
+            ZERO,
+            STORE,
+            C,
+            0,
+            columns,
+            C,
+            A,
+            0,
+            1,
+            rows,
+            B,
+            0,
+            columns,
+            bias,
+            0,
+        )
 
 
 @njit(nogil=True, fastmath=True)

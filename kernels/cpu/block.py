@@ -15,13 +15,13 @@ layer l, with n_l units, and a block of m of them:
 
 from __future__ import annotations
 
-from ..codes import SOFTMAX
+from ..codes import RELU, SOFTMAX
 from ..structures import ABOVE, CODE, N_IN, N_OUT, PLACE
 from .activations import softmax_backward_columns, softmax_columns, values, values_and_derivatives
 from .compiler import helper
 from .losses import output_block
-from .product import product
-from .tiles import ACCUMULATE, BIAS, ZERO, row_sums
+from .product import by_tiles, fused_product, in_one_pass
+from .tiles import ACCUMULATE, ACTIVATE, BIAS, DESCEND, MULTIPLY, STORE, ZERO, row_sums
 from .vectors import lanes_of
 
 
@@ -111,13 +111,18 @@ def block_forward(parameters, network, examples, order, start, m, slot, work, ba
         n_in, n, code = layers[l, N_IN], layers[l, N_OUT], layers[l, CODE]
         place, layer = layers[l, PLACE], base + layers[l, ABOVE] * width
         source, s, feature, example = inputs(layers, l, examples, order, start, slot, work)
-        product(
+        fused = backward and code == RELU and l < last and width > 1
+        fused = fused and by_tiles(n, m, n_in, width, 1, feature)
+        fused_product(
             D, layer, width,
             parameters, place, n_in, 1,
             source, s, feature, example,
             n, m, n_in,
             BIAS, parameters, place + n * n_in, work.panel,
+            ACTIVATE if fused else STORE, A,
         )  # fmt: skip
+        if fused:
+            continue
         cells = n * width
         if l == last:
             total = output_block(
@@ -141,13 +146,18 @@ def block_errors(parameters, network, m, slot, work):
     for l in range(layers.shape[0] - 1, 0, -1):
         n_in, n = layers[l, N_IN], layers[l, N_OUT]
         layer, below = base + layers[l, ABOVE] * width, base + layers[l - 1, ABOVE] * width
-        product(
-            T, 0, width,
+        fused = layers[l - 1, CODE] != SOFTMAX and width > 1
+        fused = fused and in_one_pass(n_in, m, n, width, n_in, width)
+        target, t, finish = (D, below, MULTIPLY) if fused else (T, 0, STORE)
+        fused_product(
+            target, t, width,
             parameters, layers[l, PLACE], 1, n_in,
             D, layer, width, 1,
             n_in, m, n,
-            ZERO, T, 0, work.panel,
+            ZERO, T, 0, work.panel, finish, target,
         )  # fmt: skip
+        if fused:
+            continue
         if layers[l - 1, CODE] == SOFTMAX:
             softmax_backward_columns(D, T, A, below, width, 0, width, n_in, m, work.losses)
         else:
@@ -157,24 +167,37 @@ def block_errors(parameters, network, m, slot, work):
 
 
 @helper
+def descends(layers, l, m, rows, columns, examples, work):
+    """Return whether W may take its step while the part of dW is in registers."""
+    example = 1 if l > 0 else examples.X_example
+    return in_one_pass(rows, columns, m, layers[l, N_IN], 1, example)
+
+
+@helper
 def add_gradient(
-    G, g, network, examples, order, start, m, slot, l, top, bottom, left, right, begin, work
+    G, g, parameters, rate, network, examples, order, start, m, slot,
+    l, top, bottom, left, right, begin, work,
 ):  # fmt: skip
     """Add a block's part of dW[top:bottom, left:right] and, where left is 0, of db[top:bottom].
 
-    The gradient of all parameters stands in G, at g; it is started if ``begin``.
+    The gradient of all parameters stands in G, at g; it is started if ``begin``. Where ``rate`` is
+    not 0 no dW is kept, but W := W - rate dW at once: see ``descends``.
     """
     layers, width = network.layers, work.width
     D = work.D
     n_in, n, place = layers[l, N_IN], layers[l, N_OUT], g + layers[l, PLACE]
     layer = slot * work.cells + layers[l, ABOVE] * width
     source, s, feature, example = inputs(layers, l, examples, order, start, slot, work)
-    product(
-        G, place + top * n_in + left, n_in,
+    target, finish, weights = G, STORE, work.weights
+    if rate != 0:
+        target, finish = parameters, DESCEND
+        weights[0] = rate
+    fused_product(
+        target, place + top * n_in + left, n_in,
         D, layer + top * width, width, 1,
         source, s + left * feature, example, feature,
         bottom - top, right - left, m,
-        ZERO if begin else ACCUMULATE, G, 0, work.panel,
+        ZERO if begin else ACCUMULATE, weights, 0, work.panel, finish, target,
     )  # fmt: skip
     if left == 0:
         start, step = ZERO if begin else ACCUMULATE, lanes_of(D)

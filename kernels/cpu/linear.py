@@ -15,7 +15,7 @@ from ..codes import SOFTMAX
 from .activations import COLUMNS, products, softmax_backward_columns, softmax_columns, values
 from .compiler import helper, kernel
 from .product import blocks, dots, product, sums_pay
-from .tiles import BIAS, ZERO
+from .tiles import BIAS, STORE, ZERO
 from .vectors import vector_sum
 
 # Values summed in the array's own type before the sum goes on in float64.
@@ -145,7 +145,7 @@ def weight_gradient(dW, dZ, dZ_rows, A_prev, A_prev_rows, rows, columns, panel):
             dz, left, dZ_feature, dZ_example,
             a, right, example, feature,
             n_out, n, m,
-            ZERO, out, 0, panel,
+            ZERO, out, 0, panel, STORE, out,
         )  # fmt: skip
     scale = type(out[0])(1 / m)
     for i in range(n_out):

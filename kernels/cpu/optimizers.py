@@ -56,7 +56,7 @@ def penalty(w, l1, l2, scratch):
 
 @helper
 def update(w, g, first, second, rule, decay, step, scale):
-    """Update the parameters w by ``scale`` times their gradients g; biases have a ``decay`` of 0."""
+    """Update the parameters w by their gradients, ``scale`` g; biases have a ``decay`` of 0."""
     real = type(w[0])
     alpha, scale = real(rule.learning_rate), real(scale)
     if rule.kind == SGD:

@@ -27,6 +27,7 @@ from .tiles import (
     BIAS_EACH,
     DOT_COLUMNS,
     DOT_ROWS,
+    STORE,
     copy_lines,
     copy_pieces,
     dot_tile,
@@ -111,7 +112,7 @@ def pack_transposed(panel, place, step, A, a, a_col, k, m):
 
 @helper
 def tiles(
-    C, c, c_row, A, a, a_row, a_col, a_step, B, b, b_row, b_step, M, N, K, start, bias, o
+    C, c, c_row, A, a, a_row, a_col, a_step, B, b, b_row, b_step, M, N, K, start, bias, o, finish, E
 ):  # fmt: skip
     """All tiles of a block of C, from left to right, and then from top to bottom.
 
@@ -123,16 +124,16 @@ def tiles(
     for i in range(0, M, TILE_ROWS):
         for j in range(0, N, width):
             tile(
-                min(TILE_ROWS, M - i), min(width, N - j), K, start,
-                C, c + i * c_row + j, c_row,
+                min(TILE_ROWS, M - i), min(width, N - j), K, start, finish,
+                C, c + i * c_row + j, c_row, E,
                 A, a + i // TILE_ROWS * a_step, a_row, a_col,
                 B, b + j * b_step, b_row,
-                bias, o + i,
+                bias, o + (i if start == BIAS else 0),
             )  # fmt: skip
 
 
 @helper
-def stream(C, c, c_row, A, a, a_row, a_col, B, b, b_row, M, N, K, start, bias, o):
+def stream(C, c, c_row, A, a, a_row, a_col, B, b, b_row, M, N, K, start, bias, o, finish, E):
     """The product for a few rows of C: B is read once, so it is the memory that counts.
 
     A few lines of B at a time, each a long way: streams that the processor can foresee. The lines
@@ -147,7 +148,7 @@ def stream(C, c, c_row, A, a, a_row, a_col, B, b, b_row, M, N, K, start, bias, o
                 A, a + k * a_col, a_row, a_col, TILE_ROWS * a_row,
                 B, b + k * b_row + j, b_row, 1,
                 M, min(span, N - j), min(lines, K - k),
-                start if k == 0 else ACCUMULATE, bias, o,
+                start if k == 0 else ACCUMULATE, bias, o, finish if k + lines >= K else STORE, E,
             )  # fmt: skip
 
 
@@ -171,7 +172,9 @@ def dots(C, c, c_row, A, a, a_row, B, b, b_col, M, N, K, start, bias, o):
 
 
 @helper
-def with_turned_a(C, c, c_row, A, a, a_col, B, b, b_row, b_col, M, N, K, start, bias, o, panel):
+def with_turned_a(
+    C, c, c_row, A, a, a_col, B, b, b_row, b_col, M, N, K, start, bias, o, panel, finish, E
+):  # fmt: skip
     """The product for many rows of C where A stands transposed: both are copied, by blocks."""
     width = TILE_VECTORS * lanes_of(B)
     span = block_columns(K, lanes_of(B))
@@ -191,14 +194,17 @@ def with_turned_a(C, c, c_row, A, a, a_col, B, b, b_row, b_col, M, N, K, start, 
                     panel, block, 1, TILE_ROWS, step,
                     panel, 0, width, depth,
                     rows, columns, depth, start if k == 0 else ACCUMULATE, bias, o + i,
+                    finish if k + K_BLOCK >= K else STORE, E,
                 )  # fmt: skip
 
 
 @helper
-def blocks(C, c, c_row, A, a, a_row, a_col, B, b, b_row, b_col, M, N, K, start, bias, o, panel):
+def blocks(
+    C, c, c_row, A, a, a_row, a_col, B, b, b_row, b_col, M, N, K, start, bias, o, panel, finish, E
+):  # fmt: skip
     """The product by tiles; the bits of C do not depend on how many rows and columns it has."""
     if b_col == 1 and M <= TILE_ROWS:
-        stream(C, c, c_row, A, a, a_row, a_col, B, b, b_row, M, N, K, start, bias, o)
+        stream(C, c, c_row, A, a, a_row, a_col, B, b, b_row, M, N, K, start, bias, o, finish, E)
         return
     width = TILE_VECTORS * lanes_of(B)
     # Aligned lines of one tile are as good where they are.
@@ -208,7 +214,9 @@ def blocks(C, c, c_row, A, a, a_row, a_col, B, b, b_row, b_col, M, N, K, start, 
     turned = a_row == 1 and a_col != 1 and apart == 0 and M >= A_PACK_ROWS and N >= A_PACK_ROWS
     span = block_columns(K, lanes_of(B)) if packed else width
     if turned:
-        with_turned_a(C, c, c_row, A, a, a_col, B, b, b_row, b_col, M, N, K, start, bias, o, panel)
+        with_turned_a(
+            C, c, c_row, A, a, a_col, B, b, b_row, b_col, M, N, K, start, bias, o, panel, finish, E
+        )  # fmt: skip
         return
     for j in range(0, N, span):
         columns = min(span, N - j)
@@ -223,6 +231,7 @@ def blocks(C, c, c_row, A, a, a_row, a_col, B, b, b_row, b_col, M, N, K, start, 
                 A, a + k * a_col, a_row, a_col, TILE_ROWS * a_row,
                 source, s, s_row, s_step,
                 M, columns, depth, start if k == 0 else ACCUMULATE, bias, o,
+                finish if k + K_BLOCK >= K else STORE, E,
             )  # fmt: skip
 
 
@@ -234,13 +243,44 @@ def sums_pay(M, K, a_col, b_row):
 
 
 @helper
-def product(C, c, c_row, A, a, a_row, a_col, B, b, b_row, b_col, M, N, K, start, bias, o, panel):
-    """C (M, N) = start + A (M, K) @ B (K, N); ``o`` is the place of the first row's bias."""
+def by_tiles(M, N, K, c_row, a_col, b_row):
+    """Return whether the product goes by tiles, and not by sums."""
+    column = N == 1 and c_row == 1 and a_col == 1 and b_row == 1
+    return not column and not sums_pay(M, K, a_col, b_row)
+
+
+@helper
+def in_one_pass(M, N, K, c_row, a_col, b_row):
+    """Return whether each tile of C is written once: then C may be updated in its place."""
+    return by_tiles(M, N, K, c_row, a_col, b_row) and M > TILE_ROWS and K <= K_BLOCK
+
+
+@helper
+def fused_product(
+    C, c, c_row, A, a, a_row, a_col, B, b, b_row, b_col, M, N, K, start, bias, o, panel, finish, E
+):  # fmt: skip
+    """The product, and what follows while it is in registers: see STORE and the others in tiles.
+
+    ACTIVATE is for products that go by tiles, MULTIPLY and DESCEND for those in one pass. E is
+    laid out as C.
+    """
     never_inline()
-    if N == 1 and c_row == 1 and a_col == 1 and b_row == 1:
+    if by_tiles(M, N, K, c_row, a_col, b_row):
+        blocks(
+            C, c, c_row, A, a, a_row, a_col, B, b, b_row, b_col, M, N, K, start, bias, o, panel,
+            finish, E,
+        )  # fmt: skip
+    elif N == 1 and c_row == 1:
         begin = BIAS_EACH if start == BIAS else start
         dots(C, c, 1, B, b, 1, A, a, a_row, 1, M, K, begin, bias, o)
-    elif sums_pay(M, K, a_col, b_row):
-        dots(C, c, c_row, A, a, a_row, B, b, b_col, M, N, K, start, bias, o)
     else:
-        blocks(C, c, c_row, A, a, a_row, a_col, B, b, b_row, b_col, M, N, K, start, bias, o, panel)
+        dots(C, c, c_row, A, a, a_row, B, b, b_col, M, N, K, start, bias, o)
+
+
+@helper
+def product(C, c, c_row, A, a, a_row, a_col, B, b, b_row, b_col, M, N, K, start, bias, o, panel):
+    """C (M, N) = start + A (M, K) @ B (K, N); ``o`` is the place of the first row's bias."""
+    fused_product(
+        C, c, c_row, A, a, a_row, a_col, B, b, b_row, b_col, M, N, K, start, bias, o, panel,
+        STORE, C,
+    )  # fmt: skip

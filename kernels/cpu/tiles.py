@@ -27,6 +27,11 @@ from .vectors import TILE_ROWS, TILE_VECTORS, VECTOR_BYTES, Vectors
 # from a bias for each column.
 ZERO, ACCUMULATE, BIAS, BIAS_EACH = 0, 1, 2, 3
 
+# What ``tile`` does with the sums S in its registers: C = S; E = relu(S) and C = relu'(S);
+# C = C * S; or C = C - bias S. The second and third write whole vectors: the lines of C and E must
+# be that long.
+STORE, ACTIVATE, MULTIPLY, DESCEND = 0, 1, 2, 3
+
 # From sums of so many terms on, a tile asks for the next tile's part of C.
 PREFETCH_LENGTH = 64
 
@@ -62,7 +67,7 @@ class _Operand:
 def _emit_tile(v: Vectors, rows: int, vectors: int, operands: Any) -> None:
     """Emit a tile of ``rows`` x ``vectors`` accumulators: the code that does the arithmetic."""
     builder = v.builder
-    C, A, B, K, columns, start, bias = operands
+    C, E, A, B, K, columns, start, finish, bias = operands
     index = K.type
     before = ir.Constant(index, (vectors - 1) * v.lanes)
     rest = builder.sub(columns, before)
@@ -110,33 +115,68 @@ def _emit_tile(v: Vectors, rows: int, vectors: int, operands: Any) -> None:
                 total = v.fma(weight, vectors_of_b[n], builder.load(sums[i][n]))
                 builder.store(total, sums[i][n])
 
-    # Whole vectors without a mask: what a masked store wrote cannot be read again before it has
-    # reached the cache.
-    full = builder.icmp_signed("==", rest, ir.Constant(index, v.lanes))
-    for last in (False, True):
-        with builder.if_then(builder.not_(full) if last else full):
+    def finished(how: int, then: Any, masks: Any = masks) -> None:
+        with builder.if_then(builder.icmp_signed("==", finish, ir.Constant(index, how))):
             for i in range(rows):
                 for n in range(vectors):
-                    v.store(builder.load(sums[i][n]), part(C.row(i), n), masks[n] if last else None)
+                    then(builder.load(sums[i][n]), i, n, masks[n])
+
+    def store(total: Any, i: int, n: int, mask: Any) -> None:
+        v.store(total, part(C.row(i), n), mask)
+
+    def activate(z: Any, i: int, n: int, mask: Any) -> None:
+        # NaN goes through, and its derivative is 0.
+        below = builder.fcmp_ordered("<", z, v.zeros())
+        v.store(builder.select(below, v.zeros(), z), part(E.row(i), n))
+        above = builder.fcmp_ordered(">=", z, v.zeros())
+        v.store(builder.select(above, v.ones(), v.zeros()), part(C.row(i), n))
+
+    def multiply(total: Any, i: int, n: int, mask: Any) -> None:
+        place = part(C.row(i), n)
+        v.store(builder.fmul(v.load(place), total), place)
+
+    def descend(total: Any, i: int, n: int, mask: Any) -> None:
+        place = part(C.row(i), n)
+        v.store(v.fma(rate, total, v.load(place, mask)), place, mask)
+
+    # Whole vectors without a mask: what a masked store wrote cannot be read again before it has
+    # reached the cache.
+    with builder.if_else(builder.icmp_signed("==", rest, ir.Constant(index, v.lanes))) as (
+        full,
+        ragged,
+    ):
+        with full:
+            finished(STORE, store, [None] * vectors)
+        with ragged:
+            finished(STORE, store)
+    finished(ACTIVATE, activate)
+    finished(MULTIPLY, multiply)
+    with builder.if_then(builder.icmp_signed("==", finish, ir.Constant(index, DESCEND))):
+        rate = v.splat(builder.fneg(builder.load(bias)))
+        finished(DESCEND, descend)
 
 
 @intrinsic
 def _tile(
-    typingctx, rows, columns, K, start, C, c, c_row, A, a, a_row, a_col, B, b, b_row, bias, o
-):
+    typingctx, rows, columns, K, start, finish, C, c, c_row, E, A, a, a_row, a_col, B, b, b_row,
+    bias, o,
+):  # fmt: skip
     i = types.intp
-    signature = types.void(i, i, i, i, C, i, i, A, i, i, i, B, i, i, bias, i)
+    signature = types.void(i, i, i, i, i, C, i, i, E, A, i, i, i, B, i, i, bias, i)
 
     def codegen(context, builder, signature, args):
-        rows, columns, K, start, vC, c, c_row, vA, a, a_row, a_col, vB, b, b_row, vbias, o = args
+        rows, columns, K, start, finish, vC, c, c_row, vE, *rest = args
+        vA, a, a_row, a_col, vB, b, b_row, vbias, o = rest
         v = Vectors(context, builder, C)
         operands = (
             _Operand(v, vC, c, c_row),
+            _Operand(v, vE, c, c_row),
             _Operand(v, vA, a, a_row, a_col),
             _Operand(v, vB, b, b_row),
             K,
             columns,
             start,
+            finish,
             v.data(vbias, o),
         )
         index = K.type
@@ -161,7 +201,9 @@ def _tile(
     return signature, codegen
 
 
-def _python_tile(rows, columns, K, start, C, c, c_row, A, a, a_row, a_col, B, b, b_row, bias, o):
+def _python_tile(
+    rows, columns, K, start, finish, C, c, c_row, E, A, a, a_row, a_col, B, b, b_row, bias, o
+):  # fmt: skip
     for i in range(rows):
         line = slice(c + i * c_row, c + i * c_row + columns)
         if start == ACCUMULATE:
@@ -170,6 +212,13 @@ def _python_tile(rows, columns, K, start, C, c, c_row, A, a, a_row, a_col, B, b,
             total = np.full(columns, bias[o + i] if start == BIAS else 0, C.dtype)
         for k in range(K):
             total += A[a + i * a_row + k * a_col] * B[b + k * b_row : b + k * b_row + columns]
+        if finish == ACTIVATE:
+            E[line] = np.where(total < 0, 0, total)
+            total = total >= 0
+        elif finish == MULTIPLY:
+            total = C[line] * total
+        elif finish == DESCEND:
+            total = C[line] - bias[o] * total
         C[line] = total
 
 
@@ -364,7 +413,7 @@ def _transpose_tile(typingctx, T, t, t_row, S, s, s_row, rows, columns):
         nothing = ir.Constant(ir.VectorType(ir.IntType(1), v.lanes), [0] * v.lanes)
 
         def turn(vectors: list[Any]) -> list[Any]:
-            # log2(LANES) rounds of a perfect shuffle of rows i and i + LANES/2 turn rows to columns.
+            # log2(LANES) rounds of a perfect shuffle of rows i and i + LANES/2 turn rows
             half = v.lanes // 2
             low = [x for i in range(half) for x in (i, i + v.lanes)]
             high = [x + half for x in low]

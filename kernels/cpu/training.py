@@ -17,9 +17,9 @@ Of larger batches, which are read once, pieces are summed one beside the other:
 
 from __future__ import annotations
 
-from ..codes import ADAMW
+from ..codes import ADAMW, SGD
 from ..structures import N_IN, N_OUT, PLACE, Workspace
-from .block import add_gradient, block_errors, block_forward
+from .block import add_gradient, block_errors, block_forward, descends
 from .compiler import helper, kernel
 from .optimizers import add_penalties, penalty, update
 from .product import PANEL_BYTES
@@ -113,11 +113,12 @@ def settle(parameters, gradient, state, rule, step, scale, begin, rows, apart, l
 @helper
 def settle_rows(parameters, task, scale, begin, rows, apart, length, weights):
     """Settle as the task asks for: a gradient, or a step."""
-    state, step = task.progress.state, 0
+    step = 0
     if task.purpose == STEPS:
         step = task.progress.counts[0]
     settle(
-        parameters, task.gradient, state, task.rule, step, scale, begin, rows, apart, length, weights
+        parameters, task.gradient, task.progress.state, task.rule, step, scale,
+        begin, rows, apart, length, weights,
     )  # fmt: skip
 
 
@@ -168,14 +169,23 @@ def do_part(parameters, task, start, stop, index, work):
     layers, parts, width = task.network.layers, task.cut.parts, work.width
     l, top, bottom = parts[index, 0], parts[index, 1], parts[index, 2]
     left, right = parts[index, 3], parts[index, 4]
-    G, scale = task.gradient, 1 / (stop - start)
-    for slot in range((stop - start + width - 1) // width):
+    n_in, n, place = layers[l, N_IN], layers[l, N_OUT], layers[l, PLACE]
+    G, scale, count = task.gradient, 1 / (stop - start), stop - start
+    # The plainest step is taken by the product itself.
+    rate, plain = 0.0, task.rule.kind == SGD and task.rule.momentum == 0 and alike(task.rule)
+    if plain and task.purpose == STEPS and count <= width:
+        if descends(layers, l, count, bottom - top, right - left, task.examples, work):
+            rate = task.rule.learning_rate * scale
+    for slot in range((count + width - 1) // width):
         first = start + slot * width
         add_gradient(
-            G, 0, task.network, task.examples, task.progress.order, first,
+            G, 0, parameters, rate, task.network, task.examples, task.progress.order, first,
             min(width, stop - first), slot, l, top, bottom, left, right, slot == 0, work,
         )  # fmt: skip
-    n_in, n, place = layers[l, N_IN], layers[l, N_OUT], layers[l, PLACE]
+    if rate != 0:
+        if left == 0:
+            settle_rows(parameters, task, scale, place + n * n_in + top, 1, 0, bottom - top, False)
+        return
     if top == 0 and bottom == n and left == 0 and right == n_in:
         settle_range(parameters, task, scale, place, place + n * n_in + n)
         return
@@ -205,7 +215,7 @@ def do_piece(parameters, task, start, stop, index, work, totals):
             block_errors(parameters, task.network, m, 0, work)
             for l in range(layers.shape[0] - 1, -1, -1):
                 add_gradient(
-                    task.sums, g, task.network, examples, order, block, m, 0,
+                    task.sums, g, parameters, 0.0, task.network, examples, order, block, m, 0,
                     l, 0, layers[l, N_OUT], 0, layers[l, N_IN], block == first, work,
                 )  # fmt: skip
     totals[index] = total

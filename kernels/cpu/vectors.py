@@ -317,6 +317,9 @@ class Vectors:
     def zeros(self) -> Any:
         return ir.Constant(self.type, [0.0] * self.lanes)
 
+    def ones(self) -> Any:
+        return ir.Constant(self.type, [1.0] * self.lanes)
+
     def load(self, pointer: Any, mask: Any = None) -> Any:
         pointer = self.builder.bitcast(pointer, self.type.as_pointer())
         if mask is None:
