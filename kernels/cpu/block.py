@@ -167,10 +167,10 @@ def block_errors(parameters, network, m, slot, work):
 
 
 @helper
-def descends(layers, l, m, rows, columns, examples, work):
-    """Return whether W may take its step while the part of dW is in registers."""
+def descends(layers, l, rows, columns, examples, work):
+    """Return whether W may take its step while the last part of dW is in registers."""
     example = 1 if l > 0 else examples.X_example
-    return in_one_pass(rows, columns, m, layers[l, N_IN], 1, example)
+    return in_one_pass(rows, columns, work.width, layers[l, N_IN], 1, example)
 
 
 @helper
@@ -181,7 +181,7 @@ def add_gradient(
     """Add a block's part of dW[top:bottom, left:right] and, where left is 0, of db[top:bottom].
 
     The gradient of all parameters stands in G, at g; it is started if ``begin``. Where ``rate`` is
-    not 0 no dW is kept, but W := W - rate dW at once: see ``descends``.
+    not 0 this is the last part of dW, which is not kept, but W := W - rate dW at once.
     """
     layers, width = network.layers, work.width
     D = work.D
@@ -197,7 +197,7 @@ def add_gradient(
         D, layer + top * width, width, 1,
         source, s + left * feature, example, feature,
         bottom - top, right - left, m,
-        ZERO if begin else ACCUMULATE, weights, 0, work.panel, finish, target,
+        ZERO if begin else ACCUMULATE, weights, 0, work.panel, finish, G,
     )  # fmt: skip
     if left == 0:
         start, step = ZERO if begin else ACCUMULATE, lanes_of(D)

@@ -28,8 +28,8 @@ from .vectors import TILE_ROWS, TILE_VECTORS, VECTOR_BYTES, Vectors
 ZERO, ACCUMULATE, BIAS, BIAS_EACH = 0, 1, 2, 3
 
 # What ``tile`` does with the sums S in its registers: C = S; E = relu(S) and C = relu'(S);
-# C = C * S; or C = C - bias S. The second and third write whole vectors: the lines of C and E must
-# be that long.
+# C = C * S; or C = C - bias S, where what is accumulated stands in E. The second and third write
+# whole vectors: the lines of C and E must be that long.
 STORE, ACTIVATE, MULTIPLY, DESCEND = 0, 1, 2, 3
 
 # From sums of so many terms on, a tile asks for the next tile's part of C.
@@ -91,9 +91,11 @@ def _emit_tile(v: Vectors, rows: int, vectors: int, operands: Any) -> None:
         fresh,
     ):
         with accumulate:
+            descends = builder.icmp_signed("==", finish, ir.Constant(index, DESCEND))
             for i in range(rows):
+                line = builder.select(descends, E.row(i), C.row(i))
                 for n in range(vectors):
-                    builder.store(v.load(part(C.row(i), n), masks[n]), sums[i][n])
+                    builder.store(v.load(part(line, n), masks[n]), sums[i][n])
         with fresh:
             with_bias = builder.icmp_signed("==", start, ir.Constant(index, BIAS))
             for i in range(rows):
@@ -207,7 +209,7 @@ def _python_tile(
     for i in range(rows):
         line = slice(c + i * c_row, c + i * c_row + columns)
         if start == ACCUMULATE:
-            total = C[line].copy()
+            total = (E if finish == DESCEND else C)[line].copy()
         else:
             total = np.full(columns, bias[o + i] if start == BIAS else 0, C.dtype)
         for k in range(K):

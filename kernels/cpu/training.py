@@ -54,7 +54,7 @@ ALONE, LEADS, HELPS = 0, 1, 2
 BLOCKS, PARTS, PIECES, RANGES = 0, 1, 2, 3
 
 # Parameters in a ticket of RANGES, and those that are worked off together in the cache.
-RANGE, SEGMENT = 16384, 2048
+RANGE, SEGMENT = 4096, 2048
 
 
 @helper
@@ -173,13 +173,15 @@ def do_part(parameters, task, start, stop, index, work):
     G, scale, count = task.gradient, 1 / (stop - start), stop - start
     # The plainest step is taken by the product itself.
     rate, plain = 0.0, task.rule.kind == SGD and task.rule.momentum == 0 and alike(task.rule)
-    if plain and task.purpose == STEPS and count <= width:
-        if descends(layers, l, count, bottom - top, right - left, task.examples, work):
+    if plain and task.purpose == STEPS:
+        if descends(layers, l, bottom - top, right - left, task.examples, work):
             rate = task.rule.learning_rate * scale
-    for slot in range((count + width - 1) // width):
+    slots = (count + width - 1) // width
+    for slot in range(slots):
         first = start + slot * width
+        now = rate if slot == slots - 1 else 0.0
         add_gradient(
-            G, 0, parameters, rate, task.network, task.examples, task.progress.order, first,
+            G, 0, parameters, now, task.network, task.examples, task.progress.order, first,
             min(width, stop - first), slot, l, top, bottom, left, right, slot == 0, work,
         )  # fmt: skip
     if rate != 0:
