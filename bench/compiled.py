@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-from fastnn.backends.cpu import _panel, _stored
+from fastnn.backends.cpu import _panel, _scratch, _stored
 from fastnn.kernels.codes import ACTIVATIONS, LOSSES
 from fastnn.kernels.cpu import activations, linear, losses, optimizers
 
@@ -19,18 +20,18 @@ Call = Callable[[], Any]
 
 
 def activation_forward(A: Array, Z: Array, activation: str) -> Call:
-    code = ACTIVATIONS.index(activation)
-    return lambda: (activations.activation_forward(A, Z, code, False), A)[1]
+    code, scratch = ACTIVATIONS.index(activation), _scratch(Z.dtype)
+    return lambda: (activations.activation_forward(A, Z, code, False, scratch), A)[1]
 
 
 def activation_derivative(D: Array, Z: Array, activation: str) -> Call:
-    code = ACTIVATIONS.index(activation)
-    return lambda: (activations.activation_derivative(D, Z, code, False), D)[1]
+    code, scratch = ACTIVATIONS.index(activation), _scratch(Z.dtype)
+    return lambda: (activations.activation_derivative(D, Z, code, False, scratch), D)[1]
 
 
 def activation_backward(dZ: Array, dA: Array, Z: Array, activation: str) -> Call:
-    code = ACTIVATIONS.index(activation)
-    return lambda: (activations.activation_backward(dZ, dA, Z, code, False), dZ)[1]
+    code, scratch = ACTIVATIONS.index(activation), _scratch(Z.dtype)
+    return lambda: (activations.activation_backward(dZ, dA, Z, code, False, scratch), dZ)[1]
 
 
 def linear_forward(Z: Array, A_prev: Array, W: Array, b: Array) -> Call:
@@ -41,10 +42,11 @@ def linear_forward(Z: Array, A_prev: Array, W: Array, b: Array) -> Call:
 
 def layer_forward(A: Array, Z: Array, A_prev: Array, W: Array, b: Array, activation: str) -> Call:
     stored, rows = _stored(A_prev)
-    bias, m, panel, code = b.ravel(), Z.shape[1], _panel(Z.dtype), ACTIVATIONS.index(activation)
+    bias, m, code = b.ravel(), Z.shape[1], ACTIVATIONS.index(activation)
+    panel, scratch = _panel(Z.dtype), _scratch(Z.dtype)
 
     def call() -> tuple[Array, Array]:
-        linear.layer_forward(A, Z, stored, rows, W, bias, code, 0, m, panel)
+        linear.layer_forward(A, Z, stored, rows, W, bias, code, 0, m, panel, scratch)
         return A, Z
 
     return call
@@ -52,10 +54,11 @@ def layer_forward(A: Array, Z: Array, A_prev: Array, W: Array, b: Array, activat
 
 def hidden_gradient(dZ: Array, W_next: Array, dZ_next: Array, Z: Array, activation: str) -> Call:
     stored, rows = _stored(dZ_next)
-    m, panel, code = Z.shape[1], _panel(Z.dtype), ACTIVATIONS.index(activation)
+    m, code = Z.shape[1], ACTIVATIONS.index(activation)
+    panel, scratch, none = _panel(Z.dtype), _scratch(Z.dtype), Z[:0].ravel()
 
     def call() -> Array:
-        linear.hidden_gradient(dZ, W_next, stored, rows, Z, code, 0, m, panel)
+        linear.hidden_gradient(dZ, W_next, stored, rows, Z, code, 0, m, panel, scratch, none)
         return dZ
 
     return call
@@ -74,8 +77,8 @@ def weight_gradient(dW: Array, dZ: Array, A_prev: Array) -> Call:
 
 def bias_gradient(db: Array, dZ: Array) -> Call:
     dz, rows = _stored(dZ)
-    flat = db.reshape(-1)
-    return lambda: (linear.bias_gradient(flat, dz, rows), db)[1]
+    flat, total = db.reshape(-1), np.empty(len(db))
+    return lambda: (linear.bias_gradient(flat, dz, rows, total), db)[1]
 
 
 def input_gradient(dA_prev: Array, W: Array, dZ: Array) -> Call:
@@ -85,8 +88,8 @@ def input_gradient(dA_prev: Array, W: Array, dZ: Array) -> Call:
 
 
 def cost(A: Array, Y: Array, loss: str) -> Call:
-    code, m = LOSSES.index(loss), A.shape[1]
-    return lambda: losses.cost(A, Y, code) / m
+    code, m, scratch = LOSSES.index(loss), A.shape[1], _scratch(A.dtype)
+    return lambda: losses.cost(A, Y, code, scratch) / m
 
 
 def output_gradient(dZ: Array, A: Array, Y: Array) -> Call:

@@ -1,11 +1,12 @@
-"""Threads for single large calls: a few workers that wait for a piece of work.
+"""Threads for large calls: a few workers that wait for a piece of work.
 
 A worker is a Python thread that calls a compiled kernel, which runs without the GIL. Numba's own
 threading layers are not used: the one that is always there ends the process when two Python
 threads enter it together, and OpenMP's does not survive a fork.
 
 The pieces are cut without regard to who computes them, and no sum crosses a border between two,
-so the bits of a result do not depend on the number of threads.
+so the bits of a result do not depend on the number of threads. Training, whose steps are far
+shorter than it takes to wake a worker, cuts its work itself: see ``kernels/cpu/team.py``.
 """
 
 from __future__ import annotations
@@ -74,6 +75,15 @@ def share(tasks: Sequence[Task]) -> None:
     _team.help_with(job, min(count(), len(tasks)) - 1)
     job.work()
     job.wait()
+
+
+def helped(task: Task, helpers: Sequence[Task]) -> None:
+    """Run the task on this thread while workers, if they come in time, run the helpers.
+
+    The helpers must find nothing to do once the task has ended: nobody waits for them.
+    """
+    _team.help_with(_Job(helpers), len(helpers))
+    task()
 
 
 class _Job:

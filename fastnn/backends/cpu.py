@@ -16,7 +16,7 @@ from ..kernels.codes import ACTIVATIONS, LOSSES, SOFTMAX
 from ..kernels.cpu import activations, linear, losses, optimizers, query, training
 from ..kernels.cpu.activations import COLUMNS
 from ..kernels.cpu.product import PANEL_BYTES
-from ..kernels.cpu.team import SIGNALS
+from ..kernels.cpu.team import DISMISSED, SIGNALS
 from ..kernels.cpu.vectors import TILE_ROWS, TILE_VECTORS, VECTOR_BYTES
 from ..kernels.structures import (
     Architecture,
@@ -28,7 +28,7 @@ from ..kernels.structures import (
     Task,
 )
 from ..threads import count as thread_count
-from ..threads import ranges, share
+from ..threads import helped, ranges, share
 
 Array = NDArray[Any]
 
@@ -469,7 +469,11 @@ def _run(parameters: Array, task: Task, steps: int, space: _Space, threads: int)
         training.train(parameters, task, steps, *memory, False)
 
     helpers = [partial(assist, space.of_helper(i)) for i in range(threads - 1)]
-    share([lead, *helpers])
+    try:
+        helped(lead, helpers)
+    finally:
+        # The leader has said so, unless Ctrl-C came before it began.
+        task.signals[DISMISSED] = 1
     return J
 
 
