@@ -173,9 +173,9 @@ def do_part(parameters, task, start, stop, index, work):
     G, scale, count = task.gradient, 1 / (stop - start), stop - start
     # The plainest step is taken by the product itself.
     rate, plain = 0.0, task.rule.kind == SGD and task.rule.momentum == 0 and alike(task.rule)
-    if plain and task.purpose == STEPS:
-        if descends(layers, l, bottom - top, right - left, task.examples, work):
-            rate = task.rule.learning_rate * scale
+    fits = descends(layers, l, bottom - top, right - left, task.examples, work)
+    if plain and fits and task.purpose == STEPS:
+        rate = task.rule.learning_rate * scale
     slots = (count + width - 1) // width
     for slot in range(slots):
         first = start + slot * width
