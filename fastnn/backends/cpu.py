@@ -453,27 +453,31 @@ class _Space:
         return self._others[i]
 
 
-def _run(parameters: Array, task: Task, steps: int, space: _Space, threads: int) -> float:
-    """Let threads do a task; return its cost."""
-    threads = min(threads, space.tickets)
+def _run(parameters: Array, task: Task, steps: int, space: _Space, most: int | None) -> float:
+    """Let threads do a task, ``most`` at most; return its cost."""
+    threads = 1
+    if space.tickets > 1:
+        threads = min(thread_count(), space.tickets, most or space.tickets)
     if threads == 1:
-        return float(training.train(parameters, task, steps, space.slab, space.desk, True))
-    task = task._replace(signals=np.zeros(SIGNALS, np.int64))
+        told = parameters, task.plain(), steps, space.slab, space.desk, True
+        return float(training.train(*told))
+    signals = np.zeros(SIGNALS, np.int64)
+    told = task._replace(signals=signals).plain()
     J = 0.0
 
     def lead() -> None:
         nonlocal J
-        J = training.train(parameters, task, steps, space.slab, space.desk, True)
+        J = training.train(parameters, told, steps, space.slab, space.desk, True)
 
     def assist(memory: tuple[Array, Array]) -> None:
-        training.train(parameters, task, steps, *memory, False)
+        training.train(parameters, told, steps, *memory, False)
 
     helpers = [partial(assist, space.of_helper(i)) for i in range(threads - 1)]
     try:
         helped(lead, helpers)
     finally:
         # The leader has said so, unless Ctrl-C came before it began.
-        task.signals[DISMISSED] = 1
+        signals[DISMISSED] = 1
     return J
 
 
@@ -588,7 +592,7 @@ def network_cost(
         space.totals,
         _NO_SIGNALS,
     )
-    return _run(_plain(parameters), task, 0, space, thread_count())
+    return _run(_plain(parameters), task, 0, space, None)
 
 
 def trainer(
@@ -623,6 +627,6 @@ def trainer(
     )
 
     def advance(steps: int) -> None:
-        _run(parameters, task, steps, space, min(thread_count(), threads or thread_count()))
+        _run(parameters, task, steps, space, threads)
 
     return advance

@@ -46,6 +46,9 @@ K_SHORT, B_SHORT_BYTES = 128, 32 * 1024
 # lines that cross the cache's would be read once for each tile.
 PACK_ROWS = 4 * TILE_ROWS
 
+# Where B's columns are contiguous, so few lines of it, LANES / FEW_LINES, are copied value by value.
+FEW_LINES = 4
+
 # How the product of a few rows goes through B: lines of so many tiles, and at least so many lines
 # at a time; more where they are short.
 STREAM_TILES, STREAM_LINES = 16, 8
@@ -85,7 +88,15 @@ def pack(panel, B, b, b_row, b_col, k, n):
             copy_lines(panel, j * k, width, B, b + j, b_row, k, min(width, n - j))
         return
     for left in range(0, n, width):
-        for j in range(left, min(left + width, n), lanes):
+        columns = min(width, n - left)
+        if FEW_LINES * k <= lanes:  # too few to fill squares
+            for row in range(k):
+                place = left * k + row * width
+                line, source = panel[place : place + columns], b + left * b_col + row
+                for j in range(columns):
+                    line[j] = B[source + j * b_col]
+            continue
+        for j in range(left, left + columns, lanes):
             for row in range(0, k, lanes):
                 transpose_tile(
                     panel, left * k + row * width + j - left, width,

@@ -18,7 +18,18 @@ Of larger batches, which are read once, pieces are summed one beside the other:
 from __future__ import annotations
 
 from ..codes import ADAMW, SGD
-from ..structures import N_IN, N_OUT, PLACE, Workspace
+from ..structures import (
+    N_IN,
+    N_OUT,
+    PLACE,
+    Architecture,
+    Cut,
+    Examples,
+    Progress,
+    Rule,
+    Task,
+    Workspace,
+)
 from .block import add_gradient, block_errors, block_forward, descends
 from .compiler import helper, kernel
 from .optimizers import add_penalties, penalty, update
@@ -55,6 +66,30 @@ BLOCKS, PARTS, PIECES, RANGES = 0, 1, 2, 3
 
 # Parameters in a ticket of RANGES, and those that are worked off together in the cache.
 RANGE, SEGMENT = 4096, 2048
+
+
+@helper
+def opened(told):
+    """Return the task that was told as plain tuples."""
+    purpose, network, cut, examples, rule, progress, gradient, sums, totals, signals = told
+    return Task(
+        purpose,
+        Architecture(network[0], network[1]),
+        Cut(cut[0], cut[1], cut[2], cut[3], cut[4]),
+        Examples(
+            examples[0], examples[1], examples[2], examples[3], examples[4],
+            examples[5], examples[6], examples[7], examples[8],
+        ),
+        Rule(
+            rule[0], rule[1], rule[2], rule[3], rule[4],
+            rule[5], rule[6], rule[7], rule[8], rule[9],
+        ),
+        Progress(
+            progress[0], progress[1], progress[2], progress[3],
+            progress[4], progress[5], progress[6],
+        ),
+        gradient, sums, totals, signals,
+    )  # fmt: skip
 
 
 @helper
@@ -355,16 +390,18 @@ def take_step(parameters, task, work):
 
 
 @kernel
-def train(parameters, task, steps, slab, desk, leads):
-    """Take up to ``steps`` steps of training, from where ``task.progress`` stands; return J.
+def train(parameters, told, steps, slab, desk, leads):
+    """Take up to ``steps`` steps of training, from where the task's progress stands; return J.
 
-    Or return the cost of all examples, with or without its gradient: ``task.purpose`` says which.
+    Or return the cost of all examples, with or without its gradient: the task's purpose says which.
+    The task is told as plain tuples, ``Task.plain``.
     One thread ``leads``; the others, each with a ``desk`` and perhaps a ``slab`` of its own, help.
 
     The cost of an epoch is the mean over its examples of J, as each batch met it. In training
     denormal numbers are taken for zeros: gradients that fade away would else make each step several
     times as long.
     """
+    task = opened(told)
     gathered = task.progress.order.size > 0
     work = workspace(task.network, task.cut, gathered, slab, desk)
     J = 0.0
@@ -387,9 +424,9 @@ def train(parameters, task, steps, slab, desk, leads):
     return J
 
 
-def network_cost(parameters, task, slab, desk):
-    """Return J over all examples; leave its gradient in ``task.gradient``, if that is the purpose.
+def network_cost(parameters, told, slab, desk):
+    """Return J over all examples; leave its gradient in the task's, if that is the purpose.
 
     The same compiled code as for training, with nobody to help.
     """
-    return train(parameters, task, 0, slab, desk, True)
+    return train(parameters, told, 0, slab, desk, True)
