@@ -417,7 +417,9 @@ class Network:
             True shows a bar (tqdm where it is installed, else lines); a callable is called after
             each epoch with its number and the history.
         threads : int, optional
-            At most so many threads. The CPU backend uses one so far.
+            At most so many threads; ``FASTNN_NUM_THREADS``, or the processors that this process
+            may run on, unless given. Small batches are not shared. The result has the same bits
+            for any number.
         seed : int, optional
             Of the shuffle; the network's unless given.
 

@@ -94,7 +94,6 @@ class Task(NamedTuple):
     totals: NDArray[np.float64]  # the summed losses of each block or piece
     signals: NDArray[np.int64]  # between the threads; empty where there is one
 
-
     def plain(self) -> tuple[Any, ...]:
         """Return plain tuples of plain tuples: a call then starts in a third of the time."""
         parts = self.network, self.cut, self.examples, self.rule, self.progress

@@ -10,7 +10,9 @@ import sys
 import textwrap
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numba.core.errors import NumbaError
 
 from fastnn.kernels.cpu import compiler
 
@@ -166,6 +168,14 @@ def test_a_name_can_be_compiled_once():
     compiler.unique(loop, "test_a_name_can_be_compiled_once")
     with pytest.raises(ImportError, match="two compiled functions are named"):
         compiler.unique(loop, "test_a_name_can_be_compiled_once")
+
+
+def test_a_kernel_cannot_allocate():
+    def greedy(n):
+        return np.empty(n, np.float32)[0]
+
+    with pytest.raises(NumbaError):
+        compiler.kernel(compiler.unique(greedy, "greedy"))(3)
 
 
 def test_a_slow_compilation_says_what_it_does(tmp_path):

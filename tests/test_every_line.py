@@ -10,6 +10,7 @@ import pytest
 
 import fastnn
 import fastnn.functional as F
+from fastnn.backends import cpu
 from fastnn.kernels import reference
 from fastnn.kernels.codes import ACTIVATIONS, LOSSES
 
@@ -131,3 +132,27 @@ def test_rules(rule):
     for net in nets:
         net.fit(X, Y, 3, optimizer=rule, l1=1e-3, l2=1e-2)
     np.testing.assert_allclose(nets[0].parameters, nets[1].parameters, rtol=1e-12)
+
+
+@pytest.mark.parametrize("threads", ["1", "3"])
+@pytest.mark.parametrize(
+    ("sizes", "batch"), [([3, 60, 2], 70), ([30, 7, 2], 70), ([2, 3, 1], 200)], ids=str
+)
+@pytest.mark.parametrize("rule", [RULES[0], RULES[5]])
+def test_shared_training(monkeypatch, sizes, batch, threads, rule):
+    # Tiny networks, taken for work that is worth sharing: in parts and in pieces.
+    monkeypatch.setattr(cpu, "_TICKET", 100.0)
+    monkeypatch.setenv("FASTNN_NUM_THREADS", threads)
+    cpu._cut.cache_clear()
+    try:
+        loss = "cross_entropy" if sizes[-1] > 1 else "binary_cross_entropy"
+        X, y = normal(sizes[0], batch), np.arange(batch) % 2
+        nets = [fastnn.Network(sizes, "relu", loss, device=device) for device in ("cpu", "numpy")]
+        for net in nets:
+            net.fit(X, y, 2, None, rule, l2=0.01 if rule is RULES[5] else 0.0)
+        np.testing.assert_allclose(*(net.parameters for net in nets), rtol=0, atol=1e-5)
+        (J, gradient), expected = (net.gradient(X, y) for net in nets)
+        np.testing.assert_allclose(J, expected[0], rtol=1e-5)
+        np.testing.assert_allclose(gradient, expected[1], rtol=0, atol=1e-5)
+    finally:
+        cpu._cut.cache_clear()

@@ -21,9 +21,20 @@ from fastnn.kernels.cpu.product import (
     LENGTH_PER_ROW,
     PACK_ROWS,
     PANEL_BYTES,
+    fused_product,
     product,
 )
-from fastnn.kernels.cpu.tiles import ACCUMULATE, BIAS, DOT_COLUMNS, DOT_ROWS, ZERO
+from fastnn.kernels.cpu.tiles import (
+    ACCUMULATE,
+    ACTIVATE,
+    BIAS,
+    DESCEND,
+    DOT_COLUMNS,
+    DOT_ROWS,
+    MULTIPLY,
+    ZERO,
+    row_sums,
+)
 from fastnn.kernels.cpu.vectors import TILE_ROWS, TILE_VECTORS, VECTOR_BYTES, vector_sum
 
 GUARD = 1e30
@@ -168,6 +179,115 @@ def test_several_blocks_of_b(start, dtype):
 def test_any_shape(M, N, K, dtype, start, a_transposed, b_transposed, seed):
     found, expected = compute(M, N, K, dtype, start, a_transposed, b_transposed, seed)
     np.testing.assert_array_equal(found, expected)
+
+
+# ------------------------------------------------------------------ what follows in registers
+
+
+@kernel
+def call_fused(C, c_row, E, A, a_row, a_col, B, b_row, b_col, M, N, K, start, bias, panel, finish):
+    fused_product(
+        C, 0, c_row, A, 0, a_row, a_col, B, 0, b_row, b_col, M, N, K, start, bias, 0, panel,
+        finish, E,
+    )  # fmt: skip
+
+
+def fused(finish, M, N, K, dtype, start, a_transposed=False, b_transposed=False):
+    """Return C and E as computed and as they should be, all of small integers."""
+    random = np.random.default_rng(M + N + K)
+    lanes = VECTOR_BYTES // np.dtype(dtype).itemsize
+    row = -(-N // lanes) * lanes  # ACTIVATE and MULTIPLY write whole vectors
+    A, B = (random.integers(-3, 4, s).astype(dtype) for s in ((M, K), (K, N)))
+    C, E = (np.full((M, row), GUARD, dtype) for _ in range(2))
+    C[:, :N], E[:, :N] = (random.integers(-3, 4, (M, N)) for _ in range(2))
+    bias = random.integers(1, 4, M).astype(dtype)
+    old, kept = C[:, :N].copy(), E[:, :N].copy()
+    a, a_strides = (A.T.copy(), (1, M)) if a_transposed else (A, (K, 1))
+    b, b_strides = (B.T.copy(), (1, K)) if b_transposed else (B, (N, 1))
+    panel = np.full(PANEL_BYTES // C.itemsize, np.nan, dtype)
+    call_fused(
+        C.reshape(-1), row, E.reshape(-1), a.reshape(-1), *a_strides, b.reshape(-1), *b_strides,
+        M, N, K, start, bias, panel, finish,
+    )  # fmt: skip
+    begin = {ZERO: 0, BIAS: bias[:, None], ACCUMULATE: kept if finish == DESCEND else old}[start]
+    total = A @ B + begin
+    if finish == ACTIVATE:
+        expected = (total >= 0).astype(dtype), np.maximum(total, 0)
+    elif finish == MULTIPLY:
+        expected = old * total, kept
+    else:
+        expected = old - bias[0] * total, kept
+        assert (C[:, N:] == GUARD).all() and (E[:, N:] == GUARD).all()
+    return (C[:, :N], E[:, :N]), expected
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("finish", "start"),
+    [(ACTIVATE, BIAS), (MULTIPLY, ZERO), (DESCEND, ZERO), (DESCEND, ACCUMULATE)],
+)
+def test_what_follows_in_registers(finish, start, dtype):
+    lanes = VECTOR_BYTES // np.dtype(dtype).itemsize
+    width = TILE_VECTORS * lanes
+    # Those that change C in its place need more rows than a tile has.
+    rows = {TILE_ROWS + r for r in range(1, TILE_ROWS + 1)} | {PACK_ROWS + 1}
+    if finish == ACTIVATE:
+        rows |= set(range(3, TILE_ROWS + 1))
+    for M in rows:
+        for N in {lanes - 1, lanes, 2 * lanes + 1, width - 1, width, width + 1}:
+            for a_transposed in (False, True):
+                for b_transposed in (False, True):
+                    told = finish, M, N, 5, dtype, start, a_transposed, b_transposed
+                    np.testing.assert_equal(*fused(*told))
+
+
+@pytest.mark.compiled
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_what_follows_comes_after_the_last_block_of_k(dtype):
+    for M in (5, 7, PACK_ROWS, A_PACK_ROWS + 1):
+        for K in (K_BLOCK - 1, K_BLOCK, K_BLOCK + 1, 3 * K_BLOCK + 5):
+            np.testing.assert_equal(*fused(ACTIVATE, M, 130, K, dtype, BIAS, True))
+    for finish in (MULTIPLY, DESCEND):
+        for M in (7, PACK_ROWS, A_PACK_ROWS + 1):
+            np.testing.assert_equal(*fused(finish, M, 130, K_BLOCK, dtype, ZERO, True))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_activation_in_registers_lets_nan_through(dtype):
+    lanes = VECTOR_BYTES // np.dtype(dtype).itemsize
+    A = np.array([[np.nan], [np.inf], [-np.inf], [0.0], [-0.0], [1.0], [-1.0]], dtype)
+    C, E, B = np.zeros((7, lanes), dtype), np.zeros((7, lanes), dtype), np.ones((1, lanes), dtype)
+    panel = np.zeros(PANEL_BYTES // C.itemsize, dtype)
+    call_fused(
+        C.reshape(-1), lanes, E.reshape(-1), A.reshape(-1), 1, 1, B.reshape(-1), lanes, 1,
+        7, lanes, 1, ZERO, B.reshape(-1), panel, ACTIVATE,
+    )  # fmt: skip
+    np.testing.assert_array_equal(E[:, 0], [np.nan, np.inf, 0, 0, 0, 1, 0])
+    np.testing.assert_array_equal(C[:, 0], [0, 1, 0, 1, 1, 1, 0])
+
+
+@kernel
+def call_row_sums(rows, columns, start, out, D, row):
+    row_sums(rows, columns, start, out, 1, D, 2, row)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_row_sums(dtype):
+    lanes = VECTOR_BYTES // np.dtype(dtype).itemsize
+    random = np.random.default_rng(0)
+    for rows in {1, 2, 3, lanes - 1, lanes}:
+        for columns in {1, lanes - 1, lanes, lanes + 1, 4 * lanes + 3}:
+            values = random.integers(-3, 4, (rows, columns)).astype(dtype)
+            D = np.full((rows, columns + 3), GUARD, dtype)
+            D[:, :columns] = values
+            flat = np.concatenate([np.full(2, GUARD, dtype), D.ravel()])
+            for start in (ZERO, ACCUMULATE):
+                out = np.full(lanes + 2, GUARD, dtype)
+                out[1 : rows + 1] = np.arange(rows)
+                call_row_sums(rows, columns, start, out, flat, columns + 3)
+                expected = values.sum(axis=1) + (np.arange(rows) if start == ACCUMULATE else 0)
+                np.testing.assert_array_equal(out[1 : rows + 1], expected)
+                assert out[0] == GUARD and (out[rows + 1 :] == GUARD).all()
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

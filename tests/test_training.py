@@ -7,6 +7,7 @@ import platform
 import signal
 import threading
 import time
+import tracemalloc
 from functools import partial
 
 import numpy as np
@@ -16,6 +17,7 @@ import fastnn
 from fastnn.backends import cpu as cpu_backend
 from fastnn.backends import numpy as numpy_backend
 from fastnn.kernels import reference
+from fastnn.kernels.cpu import training as training_kernel
 from fastnn.training import fit
 
 DTYPES = [np.float32, np.float64]
@@ -414,3 +416,45 @@ def test_a_trainer_in_another_type_is_only_for_comparison():
     fit(net, X, y, epochs=3, trainer=partial(numpy_backend.trainer, dtype=np.float32))
     exact.fit(X, y, epochs=3)
     np.testing.assert_allclose(net.parameters, exact.parameters, atol=1e-5)
+
+
+# ------------------------------------------------------------------ memory and compilation
+
+
+@pytest.mark.compiled
+@pytest.mark.parametrize("optimizer", [fastnn.SGD(0.1), fastnn.Adam()])
+@pytest.mark.parametrize(("m", "batch"), [(3000, 32), (3000, 3000), (3000, 500)])
+def test_no_memory_is_asked_for_after_the_first_step(monkeypatch, optimizer, m, batch):
+    # The kernels themselves cannot allocate (tests/test_compiler.py); NumPy reports what it does.
+    X, y = moons(m)
+    peaks = []
+
+    def trainer(*told):
+        advance = cpu_backend.trainer(*told)
+        advance(1)
+
+        def watched(steps):
+            tracemalloc.start()
+            advance(steps)
+            peaks.append(tracemalloc.get_traced_memory()[1])
+            tracemalloc.stop()
+
+        return watched
+
+    net = fastnn.Network([2, 64, 64, 1], ["relu", "tanh", "sigmoid"])
+    fit(net, X, y, epochs=4, batch_size=batch, optimizer=optimizer, trainer=trainer)
+    # Less than the examples of one batch, of 32 even: the call itself, and signals for helpers.
+    assert len(peaks) >= 1 and max(peaks) < 6000
+
+
+@pytest.mark.compiled
+def test_one_compiled_kernel_serves_costs_gradients_and_all_fits():
+    X, y = moons(60)
+    for optimizer in (fastnn.SGD(0.1, 0.9, True), fastnn.RMSprop(), fastnn.Adam(), fastnn.AdamW()):
+        net = network()
+        net.fit(X, y, 2, 20, optimizer, l1=1, l2=0.5, sample_weight=np.ones(60))
+        net.fit(X.T.copy().T, y.astype(np.float32)[None], 2, shuffle=False, validation=(X, y))
+        net.gradient(X[:, :1], y[:1], l1=1)
+        net.cost(X, y)
+    kinds = [signature[0].dtype.name for signature in training_kernel.train.signatures]
+    assert sorted(kinds) == sorted(set(kinds))

@@ -10,46 +10,50 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numba import njit
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
 
 from entrant import THREADS
-from fastnn.kernels.cpu.tiles import STORE, ZERO, tile
-from fastnn.kernels.cpu.vectors import TILE_ROWS, TILE_VECTORS, VECTOR_BYTES
+from fastnn.kernels.cpu.compiler import OPTIONS
+from fastnn.kernels.cpu.vectors import TILE_ROWS, TILE_VECTORS, VECTOR_BYTES, Vectors
 
-# Terms of the sums in a tile: its lines of B, 256 bytes each at most, stay in the L1 cache.
-_TERMS = 96
+# Sums side by side, as many as a tile has: an FMA waits for the one before it, so a few do not do.
+_SUMS = TILE_ROWS * TILE_VECTORS
 
 # Bytes of the array that is read: as many as the largest X of the workloads, so that it lies in
 # memory, or in a cache of the last level, as that does.
 _ARRAY = 128 * 2**20
 
 
-@njit(nogil=True)
-def _tiles(times, rows, columns, C, A, B, bias):
-    for _ in range(times):
-        tile(
-            rows,
-            columns,
-            _TERMS,
-            ZERO,
-            STORE,
-            C,
-            0,
-            columns,
-            C,
-            A,
-            0,
-            1,
-            rows,
-            B,
-            0,
-            columns,
-            bias,
-            0,
-        )
+@intrinsic
+def _multiply_and_add(typingctx, out, times):
+    """Do nothing but FMAs in registers, ``_SUMS`` vectors of them so many times."""
+
+    def codegen(context, builder, signature, args):
+        v = Vectors(context, builder, signature.args[0])
+        place = v.data(args[0], ir.Constant(args[1].type, 0))
+        factor = v.load(place)
+        sums = [cgutils.alloca_once_value(builder, factor) for _ in range(_SUMS)]
+        with cgutils.for_range(builder, args[1]):
+            for total in sums:
+                builder.store(v.fma(factor, factor, builder.load(total)), total)
+        total = builder.load(sums[0])
+        for other in sums[1:]:
+            total = builder.fadd(total, builder.load(other))
+        v.store(total, place)
+        return context.get_dummy_value()
+
+    return types.void(out, types.intp), codegen
 
 
-@njit(nogil=True, fastmath=True)
+@njit(**OPTIONS)
+def _fmas(out, times):
+    _multiply_and_add(out, times)
+
+
+@njit(nogil=True, fastmath=True, _nrt=False)
 def _sum(x):
     total = x.dtype.type(0)
     for i in range(x.size):
@@ -70,17 +74,16 @@ def _seconds(calls: list[Callable[[], Any]], rounds: int) -> float:
 
 
 def fma_peak(dtype: str, threads: int, rounds: int, times: int) -> float:
-    """Return FLOP/s of fastnn's own tile, on operands in registers and the L1 cache."""
-    columns = TILE_VECTORS * VECTOR_BYTES // np.dtype(dtype).itemsize
+    """Return FLOP/s of FMAs on whole registers, with nothing to load or store."""
+    lanes = VECTOR_BYTES // np.dtype(dtype).itemsize
 
     def call() -> Callable[[], Any]:
-        shapes = TILE_ROWS * columns, TILE_ROWS * _TERMS, _TERMS * columns, TILE_ROWS
-        C, A, B, bias = (np.ones(n, dtype) for n in shapes)
-        _tiles(1, TILE_ROWS, columns, C, A, B, bias)
-        assert np.all(C == _TERMS)
-        return partial(_tiles, times, TILE_ROWS, columns, C, A, B, bias)
+        out = np.ones(lanes, dtype)
+        _fmas(out, 1)
+        assert np.all(out == 2 * _SUMS)
+        return partial(_fmas, out, times)
 
-    each = 2.0 * TILE_ROWS * columns * _TERMS * times
+    each = 2.0 * _SUMS * lanes * times
     return threads * each / _seconds([call() for _ in range(threads)], rounds)
 
 
@@ -93,7 +96,7 @@ def read_bandwidth(threads: int, rounds: int, size: int) -> float:
 
 def measure(*, quick: bool) -> dict[str, Any]:
     """Return the limits of one thread and of all of them, in FLOP/s and bytes/s."""
-    rounds, times, size = (3, 5_000, _ARRAY // 8) if quick else (9, 100_000, _ARRAY)
+    rounds, times, size = (3, 10**5, _ARRAY // 8) if quick else (9, 5 * 10**6, _ARRAY)
     found: dict[str, Any] = {"threads": THREADS}
     for key, threads in (("one", 1), ("all", THREADS)):
         found[key] = {
@@ -116,7 +119,14 @@ def told(limits: dict[str, Any]) -> str:
     )
 
 
-def least(operations: float, traffic: float, dtype: str, limits: dict[str, Any]) -> float:
-    """Return the seconds that the binding limit of all threads asks for."""
-    found: dict[str, float] = limits["all"]
+def now(dtype: str) -> dict[str, float]:
+    """Return the limits of all threads at this moment: they change while others use the machine."""
+    return {
+        dtype: fma_peak(dtype, THREADS, 1, 5 * 10**5),
+        "read": read_bandwidth(THREADS, 1, _ARRAY // 2),
+    }
+
+
+def least(operations: float, traffic: float, dtype: str, found: dict[str, float]) -> float:
+    """Return the seconds that the binding one of these limits asks for."""
     return max(operations / found[dtype], traffic / found["read"])

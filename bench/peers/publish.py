@@ -32,15 +32,21 @@ def best(row: dict[str, Any]) -> tuple[str, float]:
     return name, peers[name]
 
 
-def share(row: dict[str, Any], limits: dict[str, Any]) -> float:
-    """Return what part of fastnn's time the binding limit of all threads accounts for."""
-    least = machine_limits.least(row["operations"], row["traffic"], row["dtype"], limits)
-    return least / medians(row)["fastnn"]
+def share(row: dict[str, Any]) -> float:
+    """Return what part of fastnn's time the binding limit of all threads accounts for.
+
+    The median over the rounds, each with the limits as measured in it.
+    """
+    told = row["operations"], row["traffic"], row["dtype"]
+    turns = zip(row["limits"], row["seconds"]["fastnn"], strict=True)
+    return statistics.median(machine_limits.least(*told, found) / t for found, t in turns)
 
 
-def _bound(row: dict[str, Any], limits: dict[str, Any]) -> str:
-    reading = row["traffic"] / limits["all"]["read"]
-    return "reading" if reading > row["operations"] / limits["all"][row["dtype"]] else "FMA"
+def _bound(row: dict[str, Any]) -> str:
+    peak, read = (
+        statistics.median(found[key] for found in row["limits"]) for key in (row["dtype"], "read")
+    )
+    return "reading" if row["traffic"] / read > row["operations"] / peak else "FMA"
 
 
 def _ratio(value: float) -> str:
@@ -58,7 +64,7 @@ def _aims(row: dict[str, Any]) -> str:
     return "; ".join(found)
 
 
-def line(row: dict[str, Any], limits: dict[str, Any]) -> str:
+def line(row: dict[str, Any]) -> str:
     """Return a row as a paragraph for the terminal."""
     times, peers = medians(row), _peers(row)
     told = [f"{name} {seconds(t)}" for name, t in times.items() if name not in peers]
@@ -67,7 +73,7 @@ def line(row: dict[str, Any], limits: dict[str, Any]) -> str:
         for name, ratio in peers.items()
     ]
     text = f"\n{row['name']}, per {row['unit']}\n  " + "\n  ".join(told)
-    text += f"\n  share of the limit ({_bound(row, limits)}): {share(row, limits):.1%}"
+    text += f"\n  share of the limit ({_bound(row)}): {share(row):.1%}"
     if row["aims"]:
         text += f"\n  aims: {_aims(row)}"
     if row["note"]:
@@ -89,7 +95,7 @@ def table(found: dict[str, Any], group: str) -> str:
         name, ratio = best(row) if _peers(row) else ("", float("nan"))
         cells = [row["name"], row["unit"]]
         cells += [_cell(row, name, times) for name in names]
-        cells += [f"{_ratio(ratio)} ({name})", f"{share(row, found['limits']):.0%}", _aims(row)]
+        cells += [f"{_ratio(ratio)} ({name})", f"{share(row):.0%} ({_bound(row)})", _aims(row)]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 

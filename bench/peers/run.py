@@ -97,7 +97,7 @@ def measure(only: str, *, quick: bool) -> dict[str, Any]:
         row = race(work, racing, rounds=rounds, shortest=shortest, choose=not quick, tell=_tell)
         _tell("")
         found["rows"].append(row)
-        print(publish.line(row, found["limits"]), flush=True)
+        print(publish.line(row), flush=True)
     return found
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+import limits
 import with_numpy
 from entrant import Entrant, Entry
 from workloads import Array, Data, Workload, data, flat
@@ -65,8 +66,10 @@ def race(
         else:
             runners.append(found)
     times: dict[str, list[float]] = {runner.entrant.name: [] for runner in runners}
+    machine = []
     for turn in range(rounds):
         tell(f"  round {turn + 1} of {rounds}")
+        machine.append(limits.now(work.dtype))
         for runner in runners:
             with runner.entrant.limit(runner.threads):
                 time.sleep(_PAUSE)
@@ -79,6 +82,7 @@ def race(
         "operations": work.operations,
         "traffic": work.traffic,
         "seconds": times,
+        "limits": machine,
         "threads": {runner.entrant.name: runner.threads for runner in runners},
         "reasons": reasons,
     }

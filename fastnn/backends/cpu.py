@@ -378,7 +378,7 @@ def _up(n: int, step: int) -> int:
 
 @lru_cache(maxsize=256)
 def _cut(network: Description, itemsize: int, batch: int) -> Cut:
-    """Return how batches of this size are cut; DESIGN: the number of threads has no say."""
+    """Return how batches of this size are cut; the number of threads has no say in it."""
     lanes = _ALIGNMENT // itemsize
     units, weights = sum(network.sizes[1:]), network.n_parameters
     operations = 6.0 * weights * batch

@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 
+from .. import threads
 from .._version import __version__
 from ..device import VARIABLE, devices, selected
 
@@ -30,7 +31,10 @@ def info() -> int:
         return 1
     lanes = vectors.VECTOR_BYTES // 4
     print(f"\nvector registers: {lanes} float32 or {lanes // 2} float64 values")
-    print("threads: one for each call that Python makes")
+    try:
+        print(f"threads: up to {threads.count()}, where there is enough work to share")
+    except ValueError as error:
+        print(f"threads: {error}")
     folder = compiler.writable_cache_folder()
     print(f"cache folder: {folder or 'none is writable; each process compiles for itself'}")
     for place in compiler.cache_folders():
