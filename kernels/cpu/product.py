@@ -46,7 +46,7 @@ K_SHORT, B_SHORT_BYTES = 128, 32 * 1024
 # lines that cross the cache's would be read once for each tile.
 PACK_ROWS = 4 * TILE_ROWS
 
-# Where B's columns are contiguous, so few lines of it, LANES / FEW_LINES, are copied value by value.
+# Where B's columns are contiguous, LANES / FEW_LINES lines of it are copied value by value.
 FEW_LINES = 4
 
 # How the product of a few rows goes through B: lines of so many tiles, and at least so many lines
@@ -57,6 +57,10 @@ STREAM_TILES, STREAM_LINES = 16, 8
 # be transposed to be used so few times. So are up to SOME_ROWS, if the sums are LENGTH_PER_ROW
 # times as long; in pieces of DOT_VECTORS vectors, so that those rows of A stay in the L1 cache.
 FEW_ROWS, SOME_ROWS, LENGTH_PER_ROW, DOT_VECTORS = 2, 12, 20, 32
+
+# Columns of up to so many vectors are asked for ahead, where there are so many: beyond the last ones
+# too, since more may follow in another call.
+SHORT_VECTORS, MANY_COLUMNS = 4, 256
 
 # From so many rows and columns of C on, a transposed A is copied as well, so many rows of C at a
 # time, if its lines are a multiple of so many bytes apart: the values that a tile broadcasts would
@@ -169,6 +173,7 @@ def dots(C, c, c_row, A, a, a_row, B, b, b_col, M, N, K, start, bias, o):
     lanes = lanes_of(B)
     width = min(lanes, DOT_COLUMNS)
     piece = K if M <= DOT_ROWS else DOT_VECTORS * lanes
+    many = N >= MANY_COLUMNS and b_col == K and K <= SHORT_VECTORS * lanes
     for k in range(0, K, piece):
         begin = start if k == 0 else ACCUMULATE
         for j in range(0, N, width):
@@ -179,6 +184,7 @@ def dots(C, c, c_row, A, a, a_row, B, b, b_col, M, N, K, start, bias, o):
                     A, a + i * a_row + k, a_row,
                     B, b + j * b_col + k, b_col,
                     bias, o + (j if start == BIAS_EACH else i),
+                    1 if many else 0,
                 )  # fmt: skip
 
 

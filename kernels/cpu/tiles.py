@@ -35,6 +35,9 @@ STORE, ACTIVATE, MULTIPLY, DESCEND = 0, 1, 2, 3
 # From sums of so many terms on, a tile asks for the next tile's part of C.
 PREFETCH_LENGTH = 64
 
+# So many tiles ahead ``dot_tile`` asks for columns, if it is to ask; in lines of so many bytes.
+DOT_AHEAD, CACHE_LINE = 6, 64
+
 # The largest ``dot_tile``: its accumulators, and a vector of each row and of one column, must fit
 # in the registers. Its columns are at most LANES too, since their sums end in one vector.
 DOT_ROWS, DOT_COLUMNS = (3, 8) if TILE_VECTORS == 4 else (2, 4)
@@ -84,7 +87,7 @@ def _emit_tile(v: Vectors, rows: int, vectors: int, operands: Any) -> None:
     with builder.if_then(builder.icmp_signed(">=", K, ir.Constant(index, PREFETCH_LENGTH))):
         for i in range(rows):
             for n in range(vectors):
-                v.prefetch(part(C.row(i), vectors + n))
+                v.prefetch(part(C.row(i), vectors + n), write=True)
 
     with builder.if_else(builder.icmp_signed("==", start, ir.Constant(index, ACCUMULATE))) as (
         accumulate,
@@ -259,7 +262,7 @@ def _sums_of(v: Vectors, vectors: list[Any]) -> Any:
 
 def _emit_dot_tile(v: Vectors, rows: int, operands: Any) -> None:
     builder = v.builder
-    C, A, B, K, columns, start, bias = operands
+    C, A, B, K, columns, start, ask, bias = operands
     index = K.type
     width = min(v.lanes, DOT_COLUMNS)
     sums = [
@@ -273,6 +276,16 @@ def _emit_dot_tile(v: Vectors, rows: int, operands: Any) -> None:
         inside = builder.icmp_signed("<", number, columns)
         lines_of_b.append(B.row(builder.select(inside, number, last)))
     lines_of_a = [A.row(i) for i in range(rows)]
+
+    # Of many short columns, one behind another, the processor does not foresee enough.
+    cells = builder.mul(K, ir.Constant(index, width))
+    ahead = B.row(ir.Constant(index, DOT_AHEAD * width))
+    step = ir.Constant(index, CACHE_LINE // v.align)
+    with (
+        builder.if_then(builder.icmp_signed("!=", ask, ir.Constant(index, 0))),
+        cgutils.for_range_slice(builder, ir.Constant(index, 0), cells, step) as (place, _),
+    ):
+        v.prefetch(v.pointer(ahead, place), write=False)
 
     def add(k: Any, mask: Any = None) -> None:
         a = [v.load(v.pointer(line, k), mask) for line in lines_of_a]
@@ -306,12 +319,14 @@ def _emit_dot_tile(v: Vectors, rows: int, operands: Any) -> None:
 
 
 @intrinsic
-def _dot_tile(typingctx, rows, columns, K, start, C, c, c_row, A, a, a_row, B, b, b_col, bias, o):
+def _dot_tile(
+    typingctx, rows, columns, K, start, C, c, c_row, A, a, a_row, B, b, b_col, bias, o, ask
+):  # fmt: skip
     i = types.intp
-    signature = types.void(i, i, i, i, C, i, i, A, i, i, B, i, i, bias, i)
+    signature = types.void(i, i, i, i, C, i, i, A, i, i, B, i, i, bias, i, i)
 
     def codegen(context, builder, signature, args):
-        rows, columns, K, start, vC, c, c_row, vA, a, a_row, vB, b, b_col, vbias, o = args
+        rows, columns, K, start, vC, c, c_row, vA, a, a_row, vB, b, b_col, vbias, o, ask = args
         v = Vectors(context, builder, C)
         operands = (
             _Operand(v, vC, c, c_row),
@@ -320,6 +335,7 @@ def _dot_tile(typingctx, rows, columns, K, start, C, c, c_row, A, a, a_row, B, b
             K,
             columns,
             start,
+            ask,
             v.data(vbias, o),
         )
         end = builder.append_basic_block("end")
@@ -336,7 +352,7 @@ def _dot_tile(typingctx, rows, columns, K, start, C, c, c_row, A, a, a_row, B, b
     return signature, codegen
 
 
-def _python_dot_tile(rows, columns, K, start, C, c, c_row, A, a, a_row, B, b, b_col, bias, o):
+def _python_dot_tile(rows, columns, K, start, C, c, c_row, A, a, a_row, B, b, b_col, bias, o, ask):
     for i in range(rows):
         for j in range(columns):
             place = c + i * c_row + j

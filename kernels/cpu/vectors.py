@@ -338,11 +338,11 @@ class Vectors:
     def fma(self, a: Any, b: Any, c: Any) -> Any:
         return self._call(f"fma.{self._kind}", self.type, [a, b, c])
 
-    def prefetch(self, pointer: Any) -> None:
-        """Ask for what stands there to be written, in all caches."""
+    def prefetch(self, pointer: Any, *, write: bool) -> None:
+        """Ask for what stands there, to be read or written, in all caches."""
         kind = ir.IntType(32)
         pointer = self.builder.bitcast(pointer, ir.IntType(8).as_pointer())
-        arguments = [pointer, *(ir.Constant(kind, x) for x in (1, 3, 1))]
+        arguments = [pointer, *(ir.Constant(kind, x) for x in (int(write), 3, 1))]
         self._call("prefetch.p0", ir.VoidType(), arguments)
 
     def first(self, count: Any) -> Any:
