@@ -58,8 +58,8 @@ STREAM_TILES, STREAM_LINES = 16, 8
 # times as long; in pieces of DOT_VECTORS vectors, so that those rows of A stay in the L1 cache.
 FEW_ROWS, SOME_ROWS, LENGTH_PER_ROW, DOT_VECTORS = 2, 12, 20, 32
 
-# Columns of up to so many vectors are asked for ahead, where there are so many: beyond the last ones
-# too, since more may follow in another call.
+# Columns of up to so many vectors are asked for ahead, where there are so many: beyond the last
+# ones too, since more may follow in another call.
 SHORT_VECTORS, MANY_COLUMNS = 4, 256
 
 # From so many rows and columns of C on, a transposed A is copied as well, so many rows of C at a
