@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from workloads import DRAWN, TABLE, VARIANTS
 
 BENCH = Path(__file__).resolve().parent.parent
 CHART = BENCH / "results" / "peers.svg"
+FIGURES = CHART.with_suffix(".json")
 
 
 def medians(row: dict[str, Any]) -> dict[str, float]:
@@ -148,15 +150,33 @@ def text(found: dict[str, Any]) -> str:
     return "\n\n".join([*parts, "¹ on one thread, which was faster than all.", *notes])
 
 
+def summary(found: dict[str, Any]) -> str:
+    """Return the first group of workloads, each beside its fastest peer alone, as Markdown."""
+    rows = [row for row in found["rows"] if row["group"] == TABLE and _peers(row)]
+    lines = [
+        "| workload (time of a) | fastnn | fastest peer | ratio |",
+        "| --- | ---: | ---: | ---: |",
+    ]
+    for row in rows:
+        times, (name, ratio) = medians(row), best(row)
+        peer = f"{name} {seconds(times[name])}"
+        what = f"{row['name']} ({row['unit']})"
+        lines.append(f"| {what} | {seconds(times['fastnn'])} | {peer} | {_ratio(ratio)} |")
+    return "\n".join(lines)
+
+
 def report(found: dict[str, Any], *, write: bool) -> None:
-    """Print the text, and put it and the chart where they belong."""
+    """Print the text, and put it, the figures and the chart where they belong."""
     print(text(found))
     if write:
         if found["quick"]:
             raise SystemExit("these are the figures of a quick run, which are not published")
         draw(found, CHART)
-        picture = "![Each peer's time over fastnn's](results/peers.svg)"
-        insert(BENCH / "README.md", "peers", f"{picture}\n\n{text(found)}")
+        FIGURES.write_text(json.dumps(found, indent=1) + "\n")
+        picture = "![Each peer's time over fastnn's]"
+        insert(BENCH / "README.md", "peers", f"{picture}(results/peers.svg)\n\n{text(found)}")
+        short = f"{summary(found)}\n\n{describe(found)}\n\n{picture}(bench/results/peers.svg)"
+        insert(BENCH.parent / "README.md", "peers", short)
 
 
 def draw(found: dict[str, Any], path: Path) -> None:

@@ -108,7 +108,7 @@ def main() -> None:
     parser.add_argument("--only", default="", metavar="NAME", help="workloads named like this")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to keep the figures")
     parser.add_argument("--report", type=Path, metavar="FILE", help="publish these figures")
-    parser.add_argument("--write", action="store_true", help="update bench/README.md, the chart")
+    parser.add_argument("--write", action="store_true", help="update both READMEs, the chart")
     options = parser.parse_args()
     if options.report:
         publish.report(json.loads(options.report.read_text()), write=options.write)
