@@ -23,6 +23,7 @@ from fastnn.kernels.cpu.product import (
     PANEL_BYTES,
     fused_product,
     product,
+    product_of_runs,
 )
 from fastnn.kernels.cpu.tiles import (
     ACCUMULATE,
@@ -32,6 +33,7 @@ from fastnn.kernels.cpu.tiles import (
     DOT_COLUMNS,
     DOT_ROWS,
     MULTIPLY,
+    STORE,
     ZERO,
     row_sums,
 )
@@ -250,6 +252,7 @@ def test_what_follows_comes_after_the_last_block_of_k(dtype):
     for finish in (MULTIPLY, DESCEND):
         for M in (7, PACK_ROWS, A_PACK_ROWS + 1):
             np.testing.assert_equal(*fused(finish, M, 130, K_BLOCK, dtype, ZERO, True))
+            np.testing.assert_equal(*fused(finish, M, 60, 4 * K_BLOCK - 3, dtype, ZERO, True))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -264,6 +267,53 @@ def test_activation_in_registers_lets_nan_through(dtype):
     )  # fmt: skip
     np.testing.assert_array_equal(E[:, 0], [np.nan, np.inf, 0, 0, 0, 1, 0])
     np.testing.assert_array_equal(C[:, 0], [0, 1, 0, 1, 1, 1, 0])
+
+
+@kernel
+def call_runs(
+    C, c_row, E, A, a_row, jump, B, b_row, b_col, b_jump, M, N, K, run, bias, panel, finish
+):  # fmt: skip
+    product_of_runs(
+        C, 0, c_row, A, 0, a_row, jump, B, 0, b_row, b_col, b_jump, M, N, K, run, bias, 0, panel,
+        finish, E,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("finish", [STORE, DESCEND])
+@pytest.mark.parametrize(
+    ("M", "N", "K", "run"),
+    [
+        *((7, 5, 6, 3), (13, 70, 20, 8), (8, 33, 9, 16), (7, 3, 5, 1)),
+        pytest.param(40, 600, 1100, 128, marks=pytest.mark.compiled),
+    ],
+)
+def test_runs(dtype, finish, M, N, K, run):
+    random = np.random.default_rng(K)
+    for b_transposed in (False, True):
+        A, B = (random.integers(-3, 4, s).astype(dtype) for s in ((M, K), (K, N)))
+        runs = -(-K // run)
+        # In memory: block after block, (M + 1, run) of A, and (run, N) or (N, run) of B.
+        a = np.full((runs, M + 1, run), np.nan, dtype)
+        b = np.full((runs, N, run) if b_transposed else (runs, run, N), np.nan, dtype)
+        for r in range(runs):
+            part = slice(r * run, min((r + 1) * run, K))
+            length = part.stop - part.start
+            a[r, :M, :length] = A[:, part]
+            if b_transposed:
+                b[r, :, :length] = B[part].T
+            else:
+                b[r, :length] = B[part]
+        b_strides = (1, run, N * run - run) if b_transposed else (N, 1, 0)
+        C = random.integers(-3, 4, (M, N)).astype(dtype)
+        old, E, bias = C.copy(), np.full((M, N), np.nan, dtype), np.full(M, 2, dtype)
+        panel = np.full(PANEL_BYTES // C.itemsize, np.nan, dtype)
+        flat = [x.reshape(-1) for x in (C, E, a, b)]
+        call_runs(
+            flat[0], N, flat[1] if finish == DESCEND else flat[0], flat[2], run, M * run,
+            flat[3], *b_strides, M, N, K, run, bias, panel, finish,
+        )  # fmt: skip
+        np.testing.assert_array_equal(C, old - 2 * (A @ B) if finish == DESCEND else A @ B)
 
 
 @kernel

@@ -34,21 +34,21 @@ def best(row: dict[str, Any]) -> tuple[str, float]:
     return name, peers[name]
 
 
-def share(row: dict[str, Any]) -> float:
-    """Return what part of fastnn's time the binding limit of all threads accounts for.
+def _limits(row: dict[str, Any]) -> dict[str, float]:
+    """Return the best that the machine did in any round: it could not have done more."""
+    return {key: max(found[key] for found in row["limits"]) for key in row["limits"][0]}
 
-    The median over the rounds, each with the limits as measured in it.
-    """
+
+def share(row: dict[str, Any]) -> float:
+    """Return what part of fastnn's time the binding limit of all threads accounts for."""
     told = row["operations"], row["traffic"], row["dtype"]
-    turns = zip(row["limits"], row["seconds"]["fastnn"], strict=True)
-    return statistics.median(machine_limits.least(*told, found) / t for found, t in turns)
+    return machine_limits.least(*told, _limits(row)) / medians(row)["fastnn"]
 
 
 def _bound(row: dict[str, Any]) -> str:
-    peak, read = (
-        statistics.median(found[key] for found in row["limits"]) for key in (row["dtype"], "read")
-    )
-    return "reading" if row["traffic"] / read > row["operations"] / peak else "FMA"
+    found = _limits(row)
+    reading = row["traffic"] / found["read"]
+    return "reading" if reading > row["operations"] / found[row["dtype"]] else "FMA"
 
 
 def _ratio(value: float) -> str:

@@ -20,7 +20,7 @@ from ..structures import ABOVE, CODE, N_IN, N_OUT, PLACE
 from .activations import softmax_backward_columns, softmax_columns, values, values_and_derivatives
 from .compiler import helper
 from .losses import output_block
-from .product import by_tiles, fused_product, in_one_pass
+from .product import by_tiles, fused_product, in_one_pass, product_of_runs
 from .tiles import ACCUMULATE, ACTIVATE, BIAS, DESCEND, MULTIPLY, STORE, ZERO, row_sums
 from .vectors import lanes_of
 
@@ -147,7 +147,7 @@ def block_errors(parameters, network, m, slot, work):
         n_in, n = layers[l, N_IN], layers[l, N_OUT]
         layer, below = base + layers[l, ABOVE] * width, base + layers[l - 1, ABOVE] * width
         fused = layers[l - 1, CODE] != SOFTMAX and width > 1
-        fused = fused and in_one_pass(n_in, m, n, width, n_in, width)
+        fused = fused and in_one_pass(n_in, m, n, width, 1, n_in, width, lanes_of(D))
         target, t, finish = (D, below, MULTIPLY) if fused else (T, 0, STORE)
         fused_product(
             target, t, width,
@@ -170,7 +170,8 @@ def block_errors(parameters, network, m, slot, work):
 def descends(layers, l, rows, columns, examples, work):
     """Return whether W may take its step while the last part of dW is in registers."""
     example = 1 if l > 0 else examples.X_example
-    return in_one_pass(rows, columns, work.width, layers[l, N_IN], 1, example)
+    n_in, width = layers[l, N_IN], work.width
+    return in_one_pass(rows, columns, width, n_in, width, 1, example, lanes_of(work.D))
 
 
 @helper
@@ -200,9 +201,43 @@ def add_gradient(
         ZERO if begin else ACCUMULATE, weights, 0, work.panel, finish, G,
     )  # fmt: skip
     if left == 0:
-        start, step = ZERO if begin else ACCUMULATE, lanes_of(D)
-        for i in range(top, bottom, step):
-            row_sums(
-                min(step, bottom - i), m, start,
-                G, place + n * n_in + i, D, layer + i * width, width,
+        add_bias_gradient(G, place + n * n_in, D, layer, width, m, top, bottom, begin)
+
+
+@helper
+def add_bias_gradient(G, g, D, d, width, m, top, bottom, begin):
+    """Add a block's part of db[top:bottom], which stands in G at g."""
+    start, step = ZERO if begin else ACCUMULATE, lanes_of(D)
+    for i in range(top, bottom, step):
+        row_sums(min(step, bottom - i), m, start, G, g + i, D, d + i * width, width)
+
+
+@helper
+def gradient_of_blocks(
+    G, parameters, rate, network, examples, order, start, stop, l, top, bottom, left, right, work
+):  # fmt: skip
+    """Sum dW[top:bottom, left:right] and db[top:bottom] over all blocks that are kept, at once.
+
+    As ``add_gradient`` for each, with the same bits: each sum is in a register for longer.
+    """
+    layers, width, cells, D = network.layers, work.width, work.cells, work.D
+    n_in, n, place = layers[l, N_IN], layers[l, N_OUT], layers[l, PLACE]
+    layer = layers[l, ABOVE] * width
+    source, s, feature, example = inputs(layers, l, examples, order, start, 0, work)
+    target, finish, weights = G, STORE, work.weights
+    if rate != 0:
+        target, finish = parameters, DESCEND
+        weights[0] = rate
+    product_of_runs(
+        target, place + top * n_in + left, n_in,
+        D, layer + top * width, width, cells - width,
+        source, s + left * feature, example, feature, cells - width if l > 0 else 0,
+        bottom - top, right - left, stop - start, width,
+        weights, 0, work.panel, finish, G,
+    )  # fmt: skip
+    if left == 0:
+        for first in range(start, stop, width):
+            d, m = layer + (first - start) // width * cells, min(width, stop - first)
+            add_bias_gradient(
+                G, place + n * n_in, D, d, width, m, top, bottom, first == start
             )  # fmt: skip

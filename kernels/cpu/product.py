@@ -7,8 +7,8 @@ unit stride along its rows. So one function serves W A, W^T dZ and dZ A^T in bot
 
 The loops cut C into tiles of TILE_ROWS x (TILE_VECTORS * LANES), whose sums stay in registers
 while k runs; each step of k reads one line of B as vectors, and one value of A per row, which is
-broadcast. A block of B, K_BLOCK lines of many tiles' width, is first copied into the panel, tile
-by tile: then it streams from the L2 cache in one piece, once for each TILE_ROWS rows of A, which
+broadcast. A block of B, K_BLOCK lines of many tiles' width or more lines of few, is first copied
+into the panel, tile by tile: then it streams from the L2 cache in one piece, once for each TILE_ROWS rows of A, which
 meanwhile stay in the L1 cache, while the rows of C that they make are written from left to right.
 Where B's lines are not contiguous the copy is a transposed one, made in registers, LANES x LANES
 values at a time.
@@ -28,6 +28,7 @@ from .tiles import (
     DOT_COLUMNS,
     DOT_ROWS,
     STORE,
+    ZERO,
     copy_lines,
     copy_pieces,
     dot_tile,
@@ -83,19 +84,32 @@ def block_columns(K, lanes):
 
 
 @helper
-def pack(panel, B, b, b_row, b_col, k, n):
-    """Copy a block of B, (k, n), to the panel: one tile's width of lines after another."""
+def block_lines(N, lanes):
+    """Return how many lines of B are packed together: more where they are short."""
+    width = TILE_VECTORS * lanes
+    line = (N + width - 1) // width * TILE_VECTORS * VECTOR_BYTES
+    return max(K_BLOCK, B_BYTES // line)
+
+
+@helper
+def pack(panel, first, depth, B, b, b_row, b_col, k, n):
+    """Copy a block of B, (k, n), to the panel: one tile's width of lines after another.
+
+    They become the lines from ``first`` on, of ``depth`` in all.
+    """
     lanes = lanes_of(B)
     width = TILE_VECTORS * lanes
     if b_col == 1:
         for j in range(0, n, width):
-            copy_lines(panel, j * k, width, B, b + j, b_row, k, min(width, n - j))
+            copy_lines(
+                panel, j * depth + first * width, width, B, b + j, b_row, k, min(width, n - j)
+            )  # fmt: skip
         return
     for left in range(0, n, width):
         columns = min(width, n - left)
         if FEW_LINES * k <= lanes:  # too few to fill squares
             for row in range(k):
-                place = left * k + row * width
+                place = left * depth + (first + row) * width
                 line, source = panel[place : place + columns], b + left * b_col + row
                 for j in range(columns):
                     line[j] = B[source + j * b_col]
@@ -103,7 +117,7 @@ def pack(panel, B, b, b_row, b_col, k, n):
         for j in range(left, left + columns, lanes):
             for row in range(0, k, lanes):
                 transpose_tile(
-                    panel, left * k + row * width + j - left, width,
+                    panel, left * depth + (first + row) * width + j - left, width,
                     B, b + j * b_col + row, b_col,
                     min(lanes, n - j), min(lanes, k - row),
                 )  # fmt: skip
@@ -127,7 +141,8 @@ def pack_transposed(panel, place, step, A, a, a_col, k, m):
 
 @helper
 def tiles(
-    C, c, c_row, A, a, a_row, a_col, a_step, B, b, b_row, b_step, M, N, K, start, bias, o, finish, E
+    C, c, c_row, A, a, a_row, a_col, a_step, run, jump, B, b, b_row, b_step,
+    M, N, K, start, bias, o, finish, E,
 ):  # fmt: skip
     """All tiles of a block of C, from left to right, and then from top to bottom.
 
@@ -141,7 +156,7 @@ def tiles(
             tile(
                 min(TILE_ROWS, M - i), min(width, N - j), K, start, finish,
                 C, c + i * c_row + j, c_row, E,
-                A, a + i // TILE_ROWS * a_step, a_row, a_col,
+                A, a + i // TILE_ROWS * a_step, a_row, a_col, run, jump,
                 B, b + j * b_step, b_row,
                 bias, o + (i if start == BIAS else 0),
             )  # fmt: skip
@@ -160,7 +175,7 @@ def stream(C, c, c_row, A, a, a_row, a_col, B, b, b_row, M, N, K, start, bias, o
         for k in range(0, K, lines):
             tiles(
                 C, c + j, c_row,
-                A, a + k * a_col, a_row, a_col, TILE_ROWS * a_row,
+                A, a + k * a_col, a_row, a_col, TILE_ROWS * a_row, K, 0,
                 B, b + k * b_row + j, b_row, 1,
                 M, min(span, N - j), min(lines, K - k),
                 start if k == 0 else ACCUMULATE, bias, o, finish if k + lines >= K else STORE, E,
@@ -189,6 +204,13 @@ def dots(C, c, c_row, A, a, a_row, B, b, b_col, M, N, K, start, bias, o):
 
 
 @helper
+def turned(M, N, a_row, a_col, lanes):
+    """Return whether A stands transposed, with lines so far apart that it should be copied."""
+    apart = a_col % (A_STRIDE // VECTOR_BYTES * lanes)
+    return a_row == 1 and a_col != 1 and apart == 0 and M >= A_PACK_ROWS and N >= A_PACK_ROWS
+
+
+@helper
 def with_turned_a(
     C, c, c_row, A, a, a_col, B, b, b_row, b_col, M, N, K, start, bias, o, panel, finish, E
 ):  # fmt: skip
@@ -205,10 +227,11 @@ def with_turned_a(
             pack_transposed(panel, block, step, A, a + i + k * a_col, a_col, depth, rows)
             for j in range(0, N, span):
                 columns = min(span, N - j)
-                pack(panel, B, b + k * b_row + j * b_col, b_row, b_col, depth, columns)
+                source = b + k * b_row + j * b_col
+                pack(panel, 0, depth, B, source, b_row, b_col, depth, columns)
                 tiles(
                     C, c + i * c_row + j, c_row,
-                    panel, block, 1, TILE_ROWS, step,
+                    panel, block, 1, TILE_ROWS, step, K, 0,
                     panel, 0, width, depth,
                     rows, columns, depth, start if k == 0 else ACCUMULATE, bias, o + i,
                     finish if k + K_BLOCK >= K else STORE, E,
@@ -227,28 +250,58 @@ def blocks(
     # Aligned lines of one tile are as good where they are.
     aligned = address(B, b) % VECTOR_BYTES == 0 and b_row % lanes_of(B) == 0
     packed = b_col != 1 or (M >= PACK_ROWS and not (aligned and N <= width))
-    apart = a_col % (A_STRIDE // VECTOR_BYTES * lanes_of(B))
-    turned = a_row == 1 and a_col != 1 and apart == 0 and M >= A_PACK_ROWS and N >= A_PACK_ROWS
     span = block_columns(K, lanes_of(B)) if packed else width
-    if turned:
+    if turned(M, N, a_row, a_col, lanes_of(B)):
         with_turned_a(
             C, c, c_row, A, a, a_col, B, b, b_row, b_col, M, N, K, start, bias, o, panel, finish, E
         )  # fmt: skip
         return
+    lines = block_lines(N, lanes_of(B)) if packed else K
     for j in range(0, N, span):
         columns = min(span, N - j)
-        for k in range(0, K, K_BLOCK):
-            depth = min(K_BLOCK, K - k)
+        for k in range(0, K, lines):
+            depth = min(lines, K - k)
             source, s, s_row, s_step = B, b + k * b_row + j * b_col, b_row, 1
             if packed:
-                pack(panel, B, s, b_row, b_col, depth, columns)
+                pack(panel, 0, depth, B, s, b_row, b_col, depth, columns)
                 source, s, s_row, s_step = panel, 0, width, depth
             tiles(
                 C, c + j, c_row,
-                A, a + k * a_col, a_row, a_col, TILE_ROWS * a_row,
+                A, a + k * a_col, a_row, a_col, TILE_ROWS * a_row, K, 0,
                 source, s, s_row, s_step,
                 M, columns, depth, start if k == 0 else ACCUMULATE, bias, o,
-                finish if k + K_BLOCK >= K else STORE, E,
+                finish if k + lines >= K else STORE, E,
+            )  # fmt: skip
+
+
+@helper
+def product_of_runs(
+    C, c, c_row, A, a, a_row, jump, B, b, b_row, b_col, b_jump, M, N, K, run, bias, o, panel,
+    finish, E,
+):  # fmt: skip
+    """The product where A's columns and B's lines come in runs, up to K_BLOCK long.
+
+    After each ``run``, A goes on ``jump`` elements further, and B ``b_jump``. A's columns have unit
+    stride. C is begun from zero; with DESCEND, E holds the sums until all are complete.
+    """
+    never_inline()
+    width = TILE_VECTORS * lanes_of(B)
+    span = block_columns(min(K, K_BLOCK), lanes_of(B))
+    group = block_lines(N, lanes_of(B)) // run * run
+    for j in range(0, N, span):
+        columns = min(span, N - j)
+        for k in range(0, K, group):
+            depth = min(group, K - k)
+            for r in range(0, depth, run):
+                source = b + (k + r) * b_row + (k + r) // run * b_jump + j * b_col
+                pack(panel, r, depth, B, source, b_row, b_col, min(run, depth - r), columns)
+            last = k + group >= K
+            tiles(
+                C if last else E, c + j, c_row,
+                A, a + k + k // run * jump, a_row, 1, TILE_ROWS * a_row, run, jump,
+                panel, 0, width, depth,
+                M, columns, depth, ZERO if k == 0 else ACCUMULATE, bias, o,
+                finish if last else STORE, E,
             )  # fmt: skip
 
 
@@ -267,9 +320,10 @@ def by_tiles(M, N, K, c_row, a_col, b_row):
 
 
 @helper
-def in_one_pass(M, N, K, c_row, a_col, b_row):
+def in_one_pass(M, N, K, c_row, a_row, a_col, b_row, lanes):
     """Return whether each tile of C is written once: then C may be updated in its place."""
-    return by_tiles(M, N, K, c_row, a_col, b_row) and M > TILE_ROWS and K <= K_BLOCK
+    lines = K_BLOCK if turned(M, N, a_row, a_col, lanes) else block_lines(N, lanes)
+    return by_tiles(M, N, K, c_row, a_col, b_row) and M > TILE_ROWS and K <= lines
 
 
 @helper

@@ -1,6 +1,7 @@
 """The pieces of the matrix product, emitted as LLVM vectors; ``product`` puts them together.
 
-``tile``            C[i, j] from broadcast values of A and contiguous lines of B
+``tile``            C[i, j] from broadcast values of A and contiguous lines of B; after each
+                    ``run`` of its columns, A goes on ``jump`` elements further
 ``dot_tile``        C[i, j] from contiguous rows of A and contiguous columns of B
 ``row_sums``        the sums of up to LANES rows, side by side
 ``transpose_tile``  a square block, turned in registers
@@ -58,9 +59,12 @@ class _Operand:
         """Return the address of the value in row i, of the column that starts at ``line``."""
         return self._v.pointer(line, self._times(self._row, i))
 
-    def column(self, k: Any) -> Any:
-        """Return the address of column k in row 0."""
-        return self._v.pointer(self._base, self._times(self._column, k))
+    def column(self, k: Any, beyond: Any = None) -> Any:
+        """Return the address of column k in row 0, or so many elements beyond it."""
+        offset = self._times(self._column, k)
+        if beyond is not None:
+            offset = self._v.builder.add(offset, beyond)
+        return self._v.pointer(self._base, offset)
 
     def _times(self, stride: Any, i: Any) -> Any:
         factor = ir.Constant(stride.type, i) if isinstance(i, int) else i
@@ -70,7 +74,7 @@ class _Operand:
 def _emit_tile(v: Vectors, rows: int, vectors: int, operands: Any) -> None:
     """Emit a tile of ``rows`` x ``vectors`` accumulators: the code that does the arithmetic."""
     builder = v.builder
-    C, E, A, B, K, columns, start, finish, bias = operands
+    C, E, A, B, K, run, jump, columns, start, finish, bias = operands
     index = K.type
     before = ir.Constant(index, (vectors - 1) * v.lanes)
     rest = builder.sub(columns, before)
@@ -110,15 +114,19 @@ def _emit_tile(v: Vectors, rows: int, vectors: int, operands: Any) -> None:
                 for n in range(vectors):
                     builder.store(vector, sums[i][n])
 
-    with cgutils.for_range(builder, K) as loop:
-        line = B.row(loop.index)
-        vectors_of_b = [v.load(part(line, n), masks[n]) for n in range(vectors)]
-        column = A.column(loop.index)
-        for i in range(rows):
-            weight = v.splat(builder.load(A.at(i, column)))
-            for n in range(vectors):
-                total = v.fma(weight, vectors_of_b[n], builder.load(sums[i][n]))
-                builder.store(total, sums[i][n])
+    with cgutils.for_range_slice(builder, ir.Constant(index, 0), K, run) as (first, count):
+        left, beyond = builder.sub(K, first), builder.mul(count, jump)
+        length = builder.select(builder.icmp_signed("<", left, run), left, run)
+        with cgutils.for_range(builder, length) as loop:
+            k = builder.add(first, loop.index)
+            line = B.row(k)
+            vectors_of_b = [v.load(part(line, n), masks[n]) for n in range(vectors)]
+            column = A.column(k, beyond)
+            for i in range(rows):
+                weight = v.splat(builder.load(A.at(i, column)))
+                for n in range(vectors):
+                    total = v.fma(weight, vectors_of_b[n], builder.load(sums[i][n]))
+                    builder.store(total, sums[i][n])
 
     def finished(how: int, then: Any, masks: Any = masks) -> None:
         with builder.if_then(builder.icmp_signed("==", finish, ir.Constant(index, how))):
@@ -163,15 +171,15 @@ def _emit_tile(v: Vectors, rows: int, vectors: int, operands: Any) -> None:
 
 @intrinsic
 def _tile(
-    typingctx, rows, columns, K, start, finish, C, c, c_row, E, A, a, a_row, a_col, B, b, b_row,
-    bias, o,
+    typingctx, rows, columns, K, start, finish, C, c, c_row, E,
+    A, a, a_row, a_col, run, jump, B, b, b_row, bias, o,
 ):  # fmt: skip
     i = types.intp
-    signature = types.void(i, i, i, i, i, C, i, i, E, A, i, i, i, B, i, i, bias, i)
+    signature = types.void(i, i, i, i, i, C, i, i, E, A, i, i, i, i, i, B, i, i, bias, i)
 
     def codegen(context, builder, signature, args):
         rows, columns, K, start, finish, vC, c, c_row, vE, *rest = args
-        vA, a, a_row, a_col, vB, b, b_row, vbias, o = rest
+        vA, a, a_row, a_col, run, jump, vB, b, b_row, vbias, o = rest
         v = Vectors(context, builder, C)
         operands = (
             _Operand(v, vC, c, c_row),
@@ -179,6 +187,8 @@ def _tile(
             _Operand(v, vA, a, a_row, a_col),
             _Operand(v, vB, b, b_row),
             K,
+            run,
+            jump,
             columns,
             start,
             finish,
@@ -207,7 +217,8 @@ def _tile(
 
 
 def _python_tile(
-    rows, columns, K, start, finish, C, c, c_row, E, A, a, a_row, a_col, B, b, b_row, bias, o
+    rows, columns, K, start, finish, C, c, c_row, E,
+    A, a, a_row, a_col, run, jump, B, b, b_row, bias, o,
 ):  # fmt: skip
     for i in range(rows):
         line = slice(c + i * c_row, c + i * c_row + columns)
@@ -216,7 +227,8 @@ def _python_tile(
         else:
             total = np.full(columns, bias[o + i] if start == BIAS else 0, C.dtype)
         for k in range(K):
-            total += A[a + i * a_row + k * a_col] * B[b + k * b_row : b + k * b_row + columns]
+            place = a + i * a_row + k * a_col + k // run * jump
+            total += A[place] * B[b + k * b_row : b + k * b_row + columns]
         if finish == ACTIVATE:
             E[line] = np.where(total < 0, 0, total)
             total = total >= 0

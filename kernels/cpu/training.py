@@ -30,7 +30,7 @@ from ..structures import (
     Task,
     Workspace,
 )
-from .block import add_gradient, block_errors, block_forward, descends
+from .block import add_gradient, block_errors, block_forward, descends, gradient_of_blocks
 from .compiler import helper, kernel
 from .optimizers import add_penalties, penalty, update
 from .product import PANEL_BYTES
@@ -212,13 +212,19 @@ def do_part(parameters, task, start, stop, index, work):
     if plain and fits and task.purpose == STEPS:
         rate = task.rule.learning_rate * scale
     slots = (count + width - 1) // width
-    for slot in range(slots):
-        first = start + slot * width
-        now = rate if slot == slots - 1 else 0.0
-        add_gradient(
-            G, 0, parameters, now, task.network, task.examples, task.progress.order, first,
-            min(width, stop - first), slot, l, top, bottom, left, right, slot == 0, work,
+    if fits and slots > 1:
+        gradient_of_blocks(
+            G, parameters, rate, task.network, task.examples, task.progress.order, start, stop,
+            l, top, bottom, left, right, work,
         )  # fmt: skip
+    else:
+        for slot in range(slots):
+            first = start + slot * width
+            now = rate if slot == slots - 1 else 0.0
+            add_gradient(
+                G, 0, parameters, now, task.network, task.examples, task.progress.order, first,
+                min(width, stop - first), slot, l, top, bottom, left, right, slot == 0, work,
+            )  # fmt: skip
     if rate != 0:
         if left == 0:
             settle_rows(parameters, task, scale, place + n * n_in + top, 1, 0, bottom - top, False)
