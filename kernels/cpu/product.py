@@ -8,10 +8,10 @@ unit stride along its rows. So one function serves W A, W^T dZ and dZ A^T in bot
 The loops cut C into tiles of TILE_ROWS x (TILE_VECTORS * LANES), whose sums stay in registers
 while k runs; each step of k reads one line of B as vectors, and one value of A per row, which is
 broadcast. A block of B, K_BLOCK lines of many tiles' width or more lines of few, is first copied
-into the panel, tile by tile: then it streams from the L2 cache in one piece, once for each TILE_ROWS rows of A, which
-meanwhile stay in the L1 cache, while the rows of C that they make are written from left to right.
-Where B's lines are not contiguous the copy is a transposed one, made in registers, LANES x LANES
-values at a time.
+into the panel, tile by tile: then it streams from the L2 cache in one piece, once for each
+TILE_ROWS rows of A, which meanwhile stay in the L1 cache, while the rows of C that they make are
+written from left to right. Where B's lines are not contiguous the copy is a transposed one, made
+in registers, LANES x LANES values at a time.
 
 A few rows of C go another way (``stream``), with the same bits: each sum runs over k in order,
 however the blocks are cut. Long sums for few rows, and a single column, which is the row of a
