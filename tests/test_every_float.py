@@ -1,7 +1,7 @@
 """The functions of one value at every float32 there is, or at each so many of them.
 
     pytest tests/test_every_float.py                              # each 4,099th, seconds
-    FASTNN_FLOAT_STRIDE=1 pytest tests/test_every_float.py -s     # all 2**32, a quarter of an hour
+    FASTNN_FLOAT_STRIDE=1 pytest tests/test_every_float.py -s     # all 2**32 of them
 
 What is compared with is the C library in float64, whose error is far below a float32's ULP.
 """

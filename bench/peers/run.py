@@ -1,6 +1,6 @@
 """Time fastnn beside the libraries that people would use instead.
 
-    python bench/peers/run.py                      # everything, some twenty minutes
+    python bench/peers/run.py                      # everything, some ten minutes
     python bench/peers/run.py --quick              # small, to see that all run and agree
     python bench/peers/run.py --only 784           # the workloads with this in their name
     python bench/peers/run.py --json peers.json    # ... and keep the figures

@@ -1,7 +1,7 @@
 """Width by batch: where a peer overtakes fastnn.
 
-    python bench/peers/sweep.py                   # width and batch 8 ... 1024, some ten minutes
-    python bench/peers/sweep.py --quick           # four sizes of each, few examples
+    python bench/peers/sweep.py                   # widths and batches up to 1024, some minutes
+    python bench/peers/sweep.py --quick           # a few of each, few examples
     python bench/peers/sweep.py --json FILE       # ... and keep the figures
     python bench/peers/sweep.py --report FILE     # draws what was kept
 
@@ -24,7 +24,7 @@ from timing import DisagreementError, race
 from workloads import Workload
 
 ENTRANTS = ("fastnn", "NumPy", "PyTorch", "JAX")
-SIZES = (8, 16, 32, 64, 128, 256, 512, 1024)
+WIDTHS, BATCHES = (8, 32, 128, 512, 1024), (16, 128, 1024)
 # Operations of an epoch: enough that a call's own cost is small, few enough to be patient.
 _WORK = 5e8
 
@@ -39,11 +39,12 @@ def workload(width: int, batch: int, *, quick: bool) -> Workload:
 def measure(*, quick: bool) -> dict[str, Any]:
     """Time every pair of sizes."""
     racing = [e for e in entrants() if e.name in ENTRANTS and e.available() is None]
-    sizes = SIZES[::2] if quick else SIZES
-    found: dict[str, Any] = {"machine": run.machine(), "sizes": sizes, "quick": quick, "rows": []}
+    widths, batches = (WIDTHS[::2], BATCHES[:2]) if quick else (WIDTHS, BATCHES)
+    found: dict[str, Any] = {"machine": run.machine(), "widths": widths, "batches": batches}
+    found |= {"quick": quick, "rows": []}
     print(f"{', '.join(e.name for e in racing)}; {THREADS} threads")
-    for width in sizes:
-        for batch in sizes:
+    for width in widths:
+        for batch in batches:
             work = workload(width, batch, quick=quick)
             rounds = 2 if quick else 7
             row = race(work, racing, rounds=rounds, shortest=0.01, choose=not quick)
@@ -59,23 +60,24 @@ def draw(found: dict[str, Any], path: Path) -> None:
     import numpy as np
     from matplotlib.figure import Figure
 
-    sizes = found["sizes"]
-    figure = Figure(figsize=(7.0, 5.6), layout="constrained")
+    widths, batches = found["widths"], found["batches"]
+    figure = Figure(figsize=(5.6, 4.4), layout="constrained")
     axes = figure.subplots()
-    ratios = np.full((len(sizes), len(sizes)), np.nan)
+    ratios = np.full((len(widths), len(batches)), np.nan)
     for row in found["rows"]:
-        i, j = sizes.index(row["width"]), sizes.index(row["batch"])
+        i, j = widths.index(row["width"]), batches.index(row["batch"])
         name, ratios[i, j] = best(row)
         time = seconds(medians(row)["fastnn"] / row["m"])
         bold = "bold" if ratios[i, j] < 1 else "normal"
         text = f"{ratios[i, j]:.2g}\n{name}\n{time}"
         axes.text(j, i, text, ha="center", va="center", fontsize=6, fontweight=bold)
-    image = axes.imshow(np.log2(ratios), cmap="RdBu", vmin=-3, vmax=3, origin="lower", alpha=0.7)
+    shades = {"cmap": "RdBu", "vmin": -3, "vmax": 3, "alpha": 0.7}
+    image = axes.imshow(np.log2(ratios), origin="lower", aspect="auto", **shades)
     bar = figure.colorbar(image, ticks=range(-3, 4))
     bar.ax.set_yticklabels([f"{2.0**k:g}" for k in range(-3, 4)])
     bar.set_label("fastest peer's time over fastnn's (red: the peer is ahead)")
-    axes.set_xticks(range(len(sizes)), sizes)
-    axes.set_yticks(range(len(sizes)), sizes)
+    axes.set_xticks(range(len(batches)), batches)
+    axes.set_yticks(range(len(widths)), widths)
     axes.set_xlabel("examples in a batch")
     axes.set_ylabel("width n of the network n-n-n-1")
     axes.set_title("the ratio, the fastest peer, and fastnn's time for an example", fontsize=9)

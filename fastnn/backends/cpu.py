@@ -38,6 +38,9 @@ _ALIGNMENT = 64
 _BLOCK_BYTES = 512 * 1024
 _SMALLEST_BLOCK, _LARGEST_BLOCK = 64, 512
 
+# A batch is kept whole where its values are no more than so many times the parameters.
+_KEPT = 8
+
 # Operations worth a ticket of their own, some 20 microseconds; and tickets that a job may have.
 _TICKET, _TICKETS = 2e6, 8
 
@@ -384,7 +387,7 @@ def _cut(network: Description, itemsize: int, batch: int) -> Cut:
     operations = 6.0 * weights * batch
     width = min(_block_width(network, itemsize), batch)
     shared = operations >= 2 * _TICKET
-    kept = 2 * units * batch <= 8 * weights if shared else batch <= width
+    kept = 2 * units * batch <= _KEPT * weights if shared else batch <= width
     if shared:
         most = _LARGEST_BLOCK if kept else width
         width = min(max(_SMALLEST_BLOCK, -(-batch // _TICKETS)), most, batch)
@@ -421,7 +424,7 @@ class _Space:
     """The memory for batches of one size, and how they are cut."""
 
     def __init__(
-        self, network: Description, dtype: np.dtype[Any], batch: int, *, gathered: bool = False
+        self, network: Description, dtype: np.dtype[Any], batch: int, gathered: bool = False
     ) -> None:
         self.network, self.dtype, self.gathered = network, dtype, gathered
         self.architecture = _architecture(network)
@@ -493,15 +496,21 @@ def _zeros(length: int, dtype: np.dtype[Any]) -> Array:
     return _aligned(length, dtype, np.zeros)
 
 
-def _kept(make: Callable[..., Any], network: Description, dtype: np.dtype[Any], width: int) -> Any:
+def _kept(
+    make: Callable[..., Any],
+    network: Description,
+    dtype: np.dtype[Any],
+    width: int,
+    gathered: bool = False,
+) -> Any:
     """Return what ``make`` returned for such calls of this thread: none should wait for memory."""
-    key = make, network, dtype.itemsize, width
+    key = make, network, dtype.itemsize, width, gathered
     kept: dict[Any, Any] = _local.__dict__.setdefault("kept", {})
     space = kept.get(key)
     if space is None:
         if len(kept) >= _WORKSPACES:
             del kept[next(iter(kept))]
-        space = kept[key] = make(network, dtype, width)
+        space = kept[key] = make(network, dtype, width, *([True] if gathered else []))
     return space
 
 
@@ -612,7 +621,7 @@ def trainer(
         # Examples visited in random order should be rows, each one piece of memory: columns are
         # copied once, since gathering them value by value takes longer within one epoch.
         X = np.ascontiguousarray(X.T).T
-    space = _Space(network, X.dtype, batch_size, gathered=gathered)
+    space: _Space = _kept(_Space, network, X.dtype, batch_size, gathered)
     task = Task(
         training.STEPS,
         space.architecture,
