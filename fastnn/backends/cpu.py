@@ -79,7 +79,7 @@ def _panel(dtype: np.dtype[Any]) -> Array:
 
 
 def _scratch(dtype: np.dtype[Any]) -> Array:
-    """Return memory for two lines of a block."""
+    """Return memory for two lines of a block, where the panel is in use."""
     return np.empty(2 * COLUMNS, dtype)
 
 
@@ -209,7 +209,7 @@ def activation_forward(A: Array, Z: Array, activation: str) -> None:
     _elementwise(
         A,
         (Z,),
-        lambda A, Z, rows: activations.activation_forward(A, Z, code, rows, _scratch(Z.dtype)),
+        lambda A, Z, rows: activations.activation_forward(A, Z, code, rows, _panel(Z.dtype)),
         activation == "softmax",
     )
 
@@ -230,7 +230,7 @@ def activation_derivative(D: Array, Z: Array, activation: str) -> None:
     _elementwise(
         D,
         (Z,),
-        lambda D, Z, rows: activations.activation_derivative(D, Z, code, rows, _scratch(Z.dtype)),
+        lambda D, Z, rows: activations.activation_derivative(D, Z, code, rows, _panel(Z.dtype)),
         activation == "softmax",
     )
 
@@ -241,7 +241,7 @@ def activation_backward(dZ: Array, dA: Array, Z: Array, activation: str) -> None
         dZ,
         (dA, Z),
         lambda dZ, dA, Z, rows: activations.activation_backward(
-            dZ, dA, Z, code, rows, _scratch(Z.dtype)
+            dZ, dA, Z, code, rows, _panel(Z.dtype)
         ),
         activation == "softmax",
     )
@@ -424,7 +424,7 @@ class _Space:
     """The memory for batches of one size, and how they are cut."""
 
     def __init__(
-        self, network: Description, dtype: np.dtype[Any], batch: int, gathered: bool = False
+        self, network: Description, dtype: np.dtype[Any], batch: int, gathered: bool
     ) -> None:
         self.network, self.dtype, self.gathered = network, dtype, gathered
         self.architecture = _architecture(network)
@@ -496,21 +496,15 @@ def _zeros(length: int, dtype: np.dtype[Any]) -> Array:
     return _aligned(length, dtype, np.zeros)
 
 
-def _kept(
-    make: Callable[..., Any],
-    network: Description,
-    dtype: np.dtype[Any],
-    width: int,
-    gathered: bool = False,
-) -> Any:
+def _kept(make: Callable[..., Any], network: Description, dtype: np.dtype[Any], *sizes: Any) -> Any:
     """Return what ``make`` returned for such calls of this thread: none should wait for memory."""
-    key = make, network, dtype.itemsize, width, gathered
+    key = make, network, dtype.itemsize, *sizes
     kept: dict[Any, Any] = _local.__dict__.setdefault("kept", {})
     space = kept.get(key)
     if space is None:
         if len(kept) >= _WORKSPACES:
             del kept[next(iter(kept))]
-        space = kept[key] = make(network, dtype, width, *([True] if gathered else []))
+        space = kept[key] = make(network, dtype, *sizes)
     return space
 
 
@@ -587,7 +581,7 @@ def network_cost(
     gradient: Array | None = None,
 ) -> float:
     """Return J, and put its derivatives into ``gradient`` where one is given."""
-    space: _Space = _kept(_Space, network, X.dtype, X.shape[1])
+    space: _Space = _kept(_Space, network, X.dtype, X.shape[1], False)
     none = _NONE[X.dtype.itemsize]
     task = Task(
         training.COST if gradient is None else training.GRADIENT,

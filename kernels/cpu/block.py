@@ -168,10 +168,19 @@ def block_errors(parameters, network, m, slot, work):
 
 @helper
 def descends(layers, l, rows, columns, examples, work):
-    """Return whether W may take its step while the last part of dW is in registers."""
+    """Return whether W may take its step while dW is in registers."""
     example = 1 if l > 0 else examples.X_example
     n_in, width = layers[l, N_IN], work.width
     return in_one_pass(rows, columns, width, n_in, width, 1, example, lanes_of(work.D))
+
+
+@helper
+def destination(G, parameters, rate, work):
+    """Return where dW goes, and how a tile finishes: it finds the rate where biases would stand."""
+    if rate == 0:
+        return G, STORE
+    work.weights[0] = rate
+    return parameters, DESCEND
 
 
 @helper
@@ -182,23 +191,20 @@ def add_gradient(
     """Add a block's part of dW[top:bottom, left:right] and, where left is 0, of db[top:bottom].
 
     The gradient of all parameters stands in G, at g; it is started if ``begin``. Where ``rate`` is
-    not 0 this is the last part of dW, which is not kept, but W := W - rate dW at once.
+    not 0 this is all of dW, which is not kept, but W := W - rate dW at once.
     """
     layers, width = network.layers, work.width
     D = work.D
     n_in, n, place = layers[l, N_IN], layers[l, N_OUT], g + layers[l, PLACE]
     layer = slot * work.cells + layers[l, ABOVE] * width
     source, s, feature, example = inputs(layers, l, examples, order, start, slot, work)
-    target, finish, weights = G, STORE, work.weights
-    if rate != 0:
-        target, finish = parameters, DESCEND
-        weights[0] = rate
+    target, finish = destination(G, parameters, rate, work)
     fused_product(
         target, place + top * n_in + left, n_in,
         D, layer + top * width, width, 1,
         source, s + left * feature, example, feature,
         bottom - top, right - left, m,
-        ZERO if begin else ACCUMULATE, weights, 0, work.panel, finish, G,
+        ZERO if begin else ACCUMULATE, work.weights, 0, work.panel, finish, G,
     )  # fmt: skip
     if left == 0:
         add_bias_gradient(G, place + n * n_in, D, layer, width, m, top, bottom, begin)
@@ -224,16 +230,13 @@ def gradient_of_blocks(
     n_in, n, place = layers[l, N_IN], layers[l, N_OUT], layers[l, PLACE]
     layer = layers[l, ABOVE] * width
     source, s, feature, example = inputs(layers, l, examples, order, start, 0, work)
-    target, finish, weights = G, STORE, work.weights
-    if rate != 0:
-        target, finish = parameters, DESCEND
-        weights[0] = rate
+    target, finish = destination(G, parameters, rate, work)
     product_of_runs(
         target, place + top * n_in + left, n_in,
         D, layer + top * width, width, cells - width,
         source, s + left * feature, example, feature, cells - width if l > 0 else 0,
         bottom - top, right - left, stop - start, width,
-        weights, 0, work.panel, finish, G,
+        work.weights, 0, work.panel, finish, G,
     )  # fmt: skip
     if left == 0:
         for first in range(start, stop, width):

@@ -272,6 +272,25 @@ def _sums_of(v: Vectors, vectors: list[Any]) -> Any:
     return total
 
 
+def _lines(v: Vectors, operand: _Operand, count: Any, most: int) -> list[Any]:
+    """Emit the addresses of ``most`` rows; those beyond ``count`` are the last one again."""
+    builder, last = v.builder, v.builder.sub(count, ir.Constant(count.type, 1))
+    numbers = [ir.Constant(count.type, i) for i in range(most)]
+    return [
+        operand.row(builder.select(builder.icmp_signed("<", n, count), n, last)) for n in numbers
+    ]
+
+
+def _along(v: Vectors, length: Any, add: Any) -> None:
+    """Emit ``add(place)`` for each whole vector of a line, ``add(place, mask)`` for the rest."""
+    builder, zero, lanes = v.builder, *(ir.Constant(length.type, n) for n in (0, v.lanes))
+    whole = builder.mul(builder.sdiv(length, lanes), lanes)
+    with cgutils.for_range_slice(builder, zero, whole, lanes) as (place, _):
+        add(place)
+    with builder.if_then(builder.icmp_signed("<", whole, length)):
+        add(whole, v.first(builder.sub(length, whole)))
+
+
 def _emit_dot_tile(v: Vectors, rows: int, operands: Any) -> None:
     builder = v.builder
     C, A, B, K, columns, start, ask, bias = operands
@@ -280,13 +299,7 @@ def _emit_dot_tile(v: Vectors, rows: int, operands: Any) -> None:
     sums = [
         [cgutils.alloca_once_value(builder, v.zeros()) for _ in range(width)] for _ in range(rows)
     ]
-    # Columns beyond the last are the last one again: read, and not written.
-    last = builder.sub(columns, ir.Constant(index, 1))
-    lines_of_b = []
-    for j in range(width):
-        number = ir.Constant(index, j)
-        inside = builder.icmp_signed("<", number, columns)
-        lines_of_b.append(B.row(builder.select(inside, number, last)))
+    lines_of_b = _lines(v, B, columns, width)
     lines_of_a = [A.row(i) for i in range(rows)]
 
     # Of many short columns, one behind another, the processor does not foresee enough.
@@ -306,13 +319,7 @@ def _emit_dot_tile(v: Vectors, rows: int, operands: Any) -> None:
             for i in range(rows):
                 builder.store(v.fma(a[i], b, builder.load(sums[i][j])), sums[i][j])
 
-    lanes = ir.Constant(index, v.lanes)
-    whole = builder.mul(builder.sdiv(K, lanes), lanes)
-    with cgutils.for_range_slice(builder, ir.Constant(index, 0), whole, lanes) as (k, _):
-        add(k)
-    with builder.if_then(builder.icmp_signed("<", whole, K)):
-        add(whole, v.first(builder.sub(K, whole)))
-
+    _along(v, K, add)
     out = v.narrowed(width)
     mask = out.first(columns)
     for i in range(rows):
@@ -390,27 +397,15 @@ def _row_sums(typingctx, rows, columns, start, T, t, D, d, d_row):
         v = Vectors(context, builder, T)
         D, target = _Operand(v, vD, d, d_row), v.data(vT, t)
         index = rows.type
-        # Rows beyond the last are the last one again: read, and not written.
-        last = builder.sub(rows, ir.Constant(index, 1))
-        lines = []
-        for i in range(v.lanes):
-            number = ir.Constant(index, i)
-            lines.append(
-                D.row(builder.select(builder.icmp_signed("<", number, rows), number, last))
-            )
+        lines = _lines(v, D, rows, v.lanes)
         sums = [cgutils.alloca_once_value(builder, v.zeros()) for _ in lines]
-        lanes = ir.Constant(index, v.lanes)
-        whole = builder.mul(builder.sdiv(columns, lanes), lanes)
 
         def add(k: Any, mask: Any = None) -> None:
             for line, total in zip(lines, sums, strict=True):
                 value = v.load(v.pointer(line, k), mask)
                 builder.store(builder.fadd(builder.load(total), value), total)
 
-        with cgutils.for_range_slice(builder, ir.Constant(index, 0), whole, lanes) as (k, _):
-            add(k)
-        with builder.if_then(builder.icmp_signed("<", whole, columns)):
-            add(whole, v.first(builder.sub(columns, whole)))
+        _along(v, columns, add)
         total = cgutils.alloca_once_value(builder, _sums_of(v, [builder.load(x) for x in sums]))
         mask = v.first(rows)
         accumulate = builder.icmp_signed("==", start, ir.Constant(index, ACCUMULATE))
@@ -443,7 +438,7 @@ def _transpose_tile(typingctx, T, t, t_row, S, s, s_row, rows, columns):
         nothing = ir.Constant(ir.VectorType(ir.IntType(1), v.lanes), [0] * v.lanes)
 
         def turn(vectors: list[Any]) -> list[Any]:
-            # log2(LANES) rounds of a perfect shuffle of rows i and i + LANES/2 turn rows
+            # log2(LANES) perfect shuffles of rows i and i + LANES/2 turn rows to columns.
             half = v.lanes // 2
             low = [x for i in range(half) for x in (i, i + v.lanes)]
             high = [x + half for x in low]

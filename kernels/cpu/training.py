@@ -4,7 +4,7 @@ A batch is cut into blocks of examples, which go through the network one by one 
 follows depends on the network and on the size of the batch, never on the number of threads, and
 sums are taken in a fixed order; so the bits of a result do not depend on who computed what.
 
-Where the whole batch can be kept (``work.slots`` blocks of it), there are two jobs:
+Where the whole batch can be kept (``cut.slots`` blocks of it), there are two jobs:
 
     BLOCKS   each block goes forward and backward, up to its dZ
     PARTS    each part of the weights gets its gradient, from all blocks, and takes its step
@@ -185,13 +185,13 @@ def settle_range(parameters, task, scale, begin, end):
 
 
 @helper
-def do_block(parameters, task, start, stop, index, work, totals):
+def do_block(parameters, task, start, stop, index, work):
     """Take a block forward and, if there is to be a gradient, backward."""
     first = start + index * work.width
     m = min(work.width, stop - first)
     backward = task.purpose != COST
     examples, order = task.examples, task.progress.order
-    totals[index] = block_forward(
+    task.totals[index] = block_forward(
         parameters, task.network, examples, order, first, m, index, work, backward
     )
     if backward:
@@ -220,28 +220,24 @@ def do_part(parameters, task, start, stop, index, work):
     else:
         for slot in range(slots):
             first = start + slot * width
-            now = rate if slot == slots - 1 else 0.0
             add_gradient(
-                G, 0, parameters, now, task.network, task.examples, task.progress.order, first,
+                G, 0, parameters, rate, task.network, task.examples, task.progress.order, first,
                 min(width, stop - first), slot, l, top, bottom, left, right, slot == 0, work,
             )  # fmt: skip
-    if rate != 0:
-        if left == 0:
-            settle_rows(parameters, task, scale, place + n * n_in + top, 1, 0, bottom - top, False)
-        return
-    if top == 0 and bottom == n and left == 0 and right == n_in:
+    if rate == 0 and top == 0 and bottom == n and left == 0 and right == n_in:
         settle_range(parameters, task, scale, place, place + n * n_in + n)
         return
-    first, rows, length = place + top * n_in + left, bottom - top, right - left
-    if length == n_in:
-        rows, length = 1, rows * n_in
-    settle_rows(parameters, task, scale, first, rows, n_in, length, True)
+    if rate == 0:
+        first, rows, length = place + top * n_in + left, bottom - top, right - left
+        if length == n_in:
+            rows, length = 1, rows * n_in
+        settle_rows(parameters, task, scale, first, rows, n_in, length, True)
     if left == 0:
         settle_rows(parameters, task, scale, place + n * n_in + top, 1, 0, bottom - top, False)
 
 
 @helper
-def do_piece(parameters, task, start, stop, index, work, totals):
+def do_piece(parameters, task, start, stop, index, work):
     """Take a piece forward and backward, block by block, and sum its gradient."""
     layers, order, examples = task.network.layers, task.progress.order, task.examples
     first = start + index * task.cut.piece
@@ -261,7 +257,7 @@ def do_piece(parameters, task, start, stop, index, work, totals):
                     task.sums, g, parameters, 0.0, task.network, examples, order, block, m, 0,
                     l, 0, layers[l, N_OUT], 0, layers[l, N_IN], block == first, work,
                 )  # fmt: skip
-    totals[index] = total
+    task.totals[index] = total
 
 
 @helper
@@ -287,11 +283,11 @@ def do_range(parameters, task, start, stop, index):
 def do_ticket(parameters, task, kind, start, stop, index, work):
     """Do one ticket of a job over the examples order[start:stop]."""
     if kind == BLOCKS:
-        do_block(parameters, task, start, stop, index, work, task.totals)
+        do_block(parameters, task, start, stop, index, work)
     elif kind == PARTS:
         do_part(parameters, task, start, stop, index, work)
     elif kind == PIECES:
-        do_piece(parameters, task, start, stop, index, work, task.totals)
+        do_piece(parameters, task, start, stop, index, work)
     else:
         do_range(parameters, task, start, stop, index)
 
