@@ -65,7 +65,7 @@ def _epoch(work: Workload, dtype: Any, backend: str) -> Callable[[], Any]:
     progress = new_progress(net.parameters, work.m, 10**6, shuffled=shuffled, seed=0)
     trainer = {"fastnn": cpu.trainer, "numpy": partial(numpy_backend.trainer, dtype=dtype)}[backend]
     rule = work.optimizer.rule(0.0, 0.0)
-    told = (net.parameters, net._description, X, Y, None, work.batch, rule, progress)
+    told = (net.parameters, net._description, X, Y, None, work.batch, rule, (), progress)
     advance = trainer(*told)
 
     def epoch() -> float:

@@ -89,7 +89,7 @@ def input_gradient(dA_prev: Array, W: Array, dZ: Array) -> Call:
 
 def cost(A: Array, Y: Array, loss: str) -> Call:
     code, m, scratch = LOSSES.index(loss), A.shape[1], _scratch(A.dtype)
-    return lambda: losses.cost(A, Y, code, scratch) / m
+    return lambda: losses.cost(A, Y, code, 1.0, scratch) / m
 
 
 def output_gradient(dZ: Array, A: Array, Y: Array) -> Call:

@@ -14,21 +14,35 @@ from . import datasets, functional, preprocessing
 from ._version import __version__
 from .device import Device, DeviceError, devices, use_device
 from .gradient_check import GradientCheck, check_gradient, numerical_gradient
+from .history import History
 from .network import Network
 from .optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
-from .training import History
+from .schedules import (
+    CosineDecay,
+    ExponentialDecay,
+    InverseDecay,
+    ReduceOnPlateau,
+    StepDecay,
+    WarmUp,
+)
 
 __all__ = [
     "SGD",
     "Adam",
     "AdamW",
+    "CosineDecay",
     "Device",
     "DeviceError",
+    "ExponentialDecay",
     "GradientCheck",
     "History",
+    "InverseDecay",
     "Network",
     "Optimizer",
     "RMSprop",
+    "ReduceOnPlateau",
+    "StepDecay",
+    "WarmUp",
     "__version__",
     "check_gradient",
     "datasets",

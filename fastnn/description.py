@@ -8,11 +8,15 @@ from itertools import pairwise
 
 @dataclass(frozen=True)
 class Description:
-    """The sizes, activations and loss of a network; what the backends are told of it."""
+    """The sizes, activations and loss of a network; what the backends are told of it.
+
+    ``delta`` is where Huber's loss turns from a square to a line.
+    """
 
     sizes: tuple[int, ...]
     activations: tuple[str, ...]
     loss: str
+    delta: float = 1.0
 
     @property
     def n_parameters(self) -> int:

@@ -144,6 +144,7 @@ def activation_forward(
     gelu          z P(z)                                      P(z) + z p(z)
     silu          z sigmoid(z)                                s + z s (1 - s)
     softplus      log(1 + exp(z))                             sigmoid(z)
+    exp           exp(z)                                      a
     ============  ==========================================  =====================
 
     P and p are the distribution and density of the standard normal: gelu is exact, by erf.
@@ -543,7 +544,9 @@ def linear_backward(
     return dA_prev, dW, db
 
 
-def cost(A: ArrayLike, Y: ArrayLike, loss: str, *, device: str | None = None) -> float:
+def cost(
+    A: ArrayLike, Y: ArrayLike, loss: str, *, delta: float = 1.0, device: str | None = None
+) -> float:
     """Return J, the mean over the examples of the loss.
 
     ====================  =============================================
@@ -552,6 +555,10 @@ def cost(A: ArrayLike, Y: ArrayLike, loss: str, *, device: str | None = None) ->
     binary_cross_entropy  -sum [y log a + (1 - y) log(1 - a)]
     cross_entropy         -sum y log a
     squared_error         1/2 sum (a - y)^2
+    absolute_error        sum |a - y|
+    huber                 sum r^2 / 2 where r = |a - y| is at most delta,
+                          else delta (r - delta / 2)
+    poisson               sum a - y + y log(y / a)
     ====================  =============================================
 
     Parameters
@@ -563,6 +570,8 @@ def cost(A: ArrayLike, Y: ArrayLike, loss: str, *, device: str | None = None) ->
         binary_cross_entropy a vector of m zeros and ones.
     loss : str
         One of the names above.
+    delta : float
+        Where huber turns from a square to a line, above 0.
     device : str, optional
         Where to compute.
 
@@ -586,6 +595,7 @@ def cost(A: ArrayLike, Y: ArrayLike, loss: str, *, device: str | None = None) ->
     0.693147
     """
     check.one_of("loss", loss, LOSSES)
+    delta = check.number("delta", delta, low_open=True)
     # Labels may be of any type: only where A has none of its own does Y decide.
     decides = check.own_type(A, check.host_array("A", A)) is None
     A = check.arrays(A=A, Y=Y)[0] if decides else check.arrays(A=A)[0]
@@ -593,7 +603,7 @@ def cost(A: ArrayLike, Y: ArrayLike, loss: str, *, device: str | None = None) ->
     Y = check.targets(Y, A.shape[0], A.shape[1], loss, A.dtype, examples="A", output="A")
     if Y.ndim == 1:
         Y = _one_hot(Y, A)
-    return float(backend(device).cost(A, Y, loss))
+    return float(backend(device).cost(A, Y, loss, delta))
 
 
 def _one_hot(labels: Array, A: Array) -> Array:

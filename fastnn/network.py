@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -11,20 +12,29 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from . import validation as check
 from .description import Description
 from .device import backend, selected
+from .history import History
 from .initializers import INITIALIZERS, initial_parameters
 from .kernels import reference
 from .kernels.codes import ACTIVATIONS, LOSSES
 from .optimizers import Optimizer
-from .training import History, fit
+from .schedules import ReduceOnPlateau, Schedule
+from .training import fit
 
 Array = NDArray[Any]
 
-_LOSS_OF_OUTPUT = {"sigmoid": "binary_cross_entropy", "softmax": "cross_entropy"}
-_OUTPUT_OF_LOSS = {"binary_cross_entropy": "sigmoid", "cross_entropy": "softmax"}
+_LOSS_OF_OUTPUT = {
+    "sigmoid": "binary_cross_entropy",
+    "softmax": "cross_entropy",
+    "exp": "poisson",
+}
+_OUTPUT_OF_LOSS = {loss: output for output, loss in _LOSS_OF_OUTPUT.items()}
 
 
 def _describe(
-    sizes: Sequence[int], activations: str | Sequence[str] | None, loss: str | None
+    sizes: Sequence[int],
+    activations: str | Sequence[str] | None,
+    loss: str | None,
+    delta: float,
 ) -> Description:
     try:
         units = tuple(check.integer(f"sizes[{i}]", n) for i, n in enumerate(sizes))
@@ -56,7 +66,7 @@ def _describe(
             f"loss {loss!r} needs the output activation {_OUTPUT_OF_LOSS[loss]!r},"
             f" got {names[-1]!r}"
         )
-    return Description(units, names, loss)
+    return Description(units, names, loss, check.number("delta", delta, low_open=True))
 
 
 class Network:
@@ -70,8 +80,11 @@ class Network:
         One name for each layer; or one for all hidden layers (``"relu"`` unless given), with
         the output's following from the loss. The names are those of
         :func:`fastnn.functional.activation_forward`.
-    loss : {"binary_cross_entropy", "cross_entropy", "squared_error"}, optional
-        Unless given, it follows from the output activation: sigmoid, softmax, any other.
+    loss : str, optional
+        A name of :func:`fastnn.functional.cost`. Unless given, it follows from the output
+        activation: binary_cross_entropy from sigmoid, cross_entropy from softmax, poisson from
+        exp, squared_error from any other. Those three need these outputs; squared_error,
+        absolute_error and huber take any.
     dtype : {float32, float64}
         The type of the parameters, and of all arithmetic.
     seed : int
@@ -79,6 +92,8 @@ class Network:
     initializer : {"auto", "he", "glorot", "zeros"}
         ``"auto"`` takes He for the ReLU family, Glorot for the others, and zeros where there is
         no hidden layer.
+    delta : float
+        Where the loss huber turns from a square to a line.
     device : str, optional
         Where this network computes; it beats :func:`fastnn.use_device` and ``FASTNN_DEVICE``.
 
@@ -88,7 +103,7 @@ class Network:
         W1, b1, W2, b2, ..., each in C order. Assigning copies into it.
     W, b : list of array
         Views of ``parameters``, (n_l, n_(l-1)) and (n_l, 1); ``W[0]`` is the first layer's.
-    sizes, activations, loss, dtype, seed, device
+    sizes, activations, loss, delta, dtype, seed, device
         As given.
 
     Raises
@@ -123,9 +138,10 @@ class Network:
         seed: int = 0,
         *,
         initializer: str = "auto",
+        delta: float = 1.0,
         device: str | None = None,
     ) -> None:
-        self._description = _describe(sizes, activations, loss)
+        self._description = _describe(sizes, activations, loss, delta)
         self.dtype = check.float_type(dtype)
         self.seed = check.integer("seed", seed, low=0)
         check.one_of("initializer", initializer, INITIALIZERS)
@@ -140,9 +156,10 @@ class Network:
         return {**self.__dict__, "_predict_one": None}
 
     def __repr__(self) -> str:
+        delta = f", delta={self.delta:g}" if self.loss == "huber" else ""
         return (
             f"Network({list(self.sizes)}, activations={list(self.activations)}, "
-            f"loss={self.loss!r}, dtype={self.dtype})"
+            f"loss={self.loss!r}{delta}, dtype={self.dtype})"
         )
 
     @property
@@ -159,6 +176,11 @@ class Network:
     def loss(self) -> str:
         """The loss that J is the mean of."""
         return self._description.loss
+
+    @property
+    def delta(self) -> float:
+        """Where Huber's loss turns from a square to a line."""
+        return self._description.delta
 
     @property
     def parameters(self) -> Array:
@@ -227,7 +249,7 @@ class Network:
         array
             For cross-entropy the likeliest class, (m,), integers. For binary cross-entropy
             whether the output is at least 1/2, as zeros and ones: (m,) for one output, else
-            (n_y, m). For squared error the outputs, (n_y, m).
+            (n_y, m). For the other losses the outputs, (n_y, m).
 
         Raises
         ------
@@ -377,15 +399,23 @@ class Network:
         epochs: int,
         batch_size: int | None = None,
         optimizer: Optimizer | None = None,
-        shuffle: bool = True,
+        shuffle: bool | Callable[[int], ArrayLike] = True,
         l1: float = 0.0,
         l2: float = 0.0,
         sample_weight: ArrayLike | None = None,
         validation: tuple[Any, ...] | None = None,
         patience: int | None = None,
-        progress: bool | Callable[[int, History], None] = False,
+        progress: bool | Callable[[int, History], Any] = False,
         threads: int | None = None,
         seed: int | None = None,
+        *,
+        dropout: float | Sequence[float] = 0.0,
+        clip_norm: float | None = None,
+        schedule: Schedule | ReduceOnPlateau | None = None,
+        min_delta: float = 0.0,
+        after: History | None = None,
+        checkpoint: str | PathLike[str] | None = None,
+        checkpoint_every: int = 1,
     ) -> History:
         """Train by gradient descent on mini-batches; return the history.
 
@@ -399,10 +429,11 @@ class Network:
             Examples in a step; all of them unless given. The last batch of an epoch may be
             smaller.
         optimizer : Optimizer, optional
-            ``SGD(0.1)`` unless given. Its moments start from zero with each fit.
-        shuffle : bool
+            ``SGD(0.1)`` unless given. Its moments start from zero, unless ``after`` is given.
+        shuffle : bool or callable
             Whether each epoch visits the examples in a new order. One batch of all examples is
-            never shuffled.
+            never shuffled. A callable is given the epoch's number and returns the order, m
+            indices; one that draws with repetition makes a bootstrap.
         l1, l2 : float
             Penalties on the weights, not the biases: J gains l1 sum |W| + (l2/2) sum W^2.
         sample_weight : array, (m,), optional
@@ -415,13 +446,35 @@ class Network:
             parameters of the best one.
         progress : bool or callable
             True shows a bar (tqdm where it is installed, else lines); a callable is called after
-            each epoch with its number and the history.
+            each epoch with its number, counted from 1, and the history. Training ends when it
+            returns True.
         threads : int, optional
             At most so many threads; ``FASTNN_NUM_THREADS``, or the processors that this process
             may run on, unless given. Small batches are not shared. The result has the same bits
             for any number.
         seed : int, optional
-            Of the shuffle; the network's unless given.
+            Of the shuffle and of dropout; the network's unless given.
+        dropout : float or sequence of float
+            The share of a hidden layer's units, in [0, 1), that each step does without, drawn anew
+            for each example; one number for all hidden layers, or one for each. The others count
+            1 / (1 - dropout) times, so that the trained network needs no change.
+        clip_norm : float, optional
+            Scale the gradient of J to this Euclidean length wherever it is longer.
+        schedule : callable, optional
+            What the learning rate is multiplied by: `StepDecay`, `ExponentialDecay`,
+            `InverseDecay`, `CosineDecay`, `WarmUp`, `ReduceOnPlateau`, or any function from an
+            array of times, in epochs, at which steps begin, to an array of factors.
+        min_delta : float
+            What counts as a fall for ``patience``.
+        after : History, optional
+            Of an earlier fit of this network: go on with the optimiser's moments, the shuffle and
+            the schedule's time where that one ended.
+        checkpoint : path, optional
+            A file that the fit is written to as it goes, and resumed from if it is there: the same
+            call after a crash ends with the same bits as if nothing had happened. Needs the extra
+            ``files``.
+        checkpoint_every : int
+            Epochs from one writing to the next. The end is always written.
 
         Returns
         -------
@@ -432,6 +485,8 @@ class Network:
         ------
         ValueError, TypeError
             As :meth:`gradient`, and for arguments out of range. The parameters are unchanged.
+        FileFormatError
+            If the file at ``checkpoint`` is none, or is of another fit.
 
         Notes
         -----
@@ -463,6 +518,13 @@ class Network:
             progress=progress,
             threads=threads,
             seed=seed,
+            dropout=dropout,
+            clip_norm=clip_norm,
+            schedule=schedule,
+            min_delta=min_delta,
+            after=after,
+            checkpoint=checkpoint,
+            checkpoint_every=checkpoint_every,
         )
 
     def _inputs(self, X: ArrayLike) -> Array:

@@ -56,6 +56,8 @@ def _rule(name: str, learning_rate: float, l1: float, l2: float, **numbers: floa
         float(values["weight_decay"]),
         float(l1),
         float(l2),
+        0.0,
+        0,
     )
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .training import History
+    from .history import History
 
 # Seconds between two lines, where there is no bar.
 _LINE_EVERY = 2.0
@@ -24,8 +24,8 @@ def _describe(history: History) -> str:
 
 @contextmanager
 def reporter(
-    progress: bool | Callable[[int, History], None], epochs: int
-) -> Iterator[Callable[[History], None]]:
+    progress: bool | Callable[[int, History], Any], epochs: int
+) -> Iterator[Callable[[History], Any]]:
     """Yield the function to call after each epoch."""
     if callable(progress):
         # A progress callback of the caller's own.

@@ -285,7 +285,12 @@ def targets(
     own = own_type(Y, found)
     if own is not None and own != dtype:
         raise TypeError(f"Y has type {own}, but {output} has type {dtype}")
-    if loss != "squared_error" and (lowest < 0 or found.max() > 1):
+    if loss == "poisson" and not (lowest >= 0 and found.max() < np.inf):
+        raise ValueError(
+            f"Y must hold finite values of at least 0 for poisson; it goes from {lowest} to"
+            f" {found.max()}"
+        )
+    if loss.endswith("cross_entropy") and (lowest < 0 or found.max() > 1):
         raise ValueError(
             f"Y must lie in [0, 1] for {loss}; it goes from {found.min()} to {found.max()}"
         )

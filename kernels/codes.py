@@ -18,6 +18,7 @@ ACTIVATIONS: Final = (
     "gelu",
     "silu",
     "softplus",
+    "exp",
 )
 (
     IDENTITY,
@@ -30,10 +31,25 @@ ACTIVATIONS: Final = (
     GELU,
     SILU,
     SOFTPLUS,
+    EXP,
 ) = range(len(ACTIVATIONS))
 
-LOSSES: Final = ("binary_cross_entropy", "cross_entropy", "squared_error")
-BINARY_CROSS_ENTROPY, CROSS_ENTROPY, SQUARED_ERROR = range(len(LOSSES))
+LOSSES: Final = (
+    "binary_cross_entropy",
+    "cross_entropy",
+    "squared_error",
+    "absolute_error",
+    "huber",
+    "poisson",
+)
+(
+    BINARY_CROSS_ENTROPY,
+    CROSS_ENTROPY,
+    SQUARED_ERROR,
+    ABSOLUTE_ERROR,
+    HUBER,
+    POISSON,
+) = range(len(LOSSES))
 
 OPTIMIZERS: Final = ("sgd", "rmsprop", "adam", "adamw")
 SGD, RMSPROP, ADAM, ADAMW = range(len(OPTIMIZERS))

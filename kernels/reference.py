@@ -78,6 +78,9 @@ def activation_forward(Z: Array, activation: str, *, dtype: Any = np.float64) ->
             return Z * sigmoid(Z, dtype=dtype)
         case "softplus":
             return np.logaddexp(Z.dtype.type(0), Z)
+        case "exp":
+            with np.errstate(over="ignore"):
+                return np.exp(Z)
     raise ValueError(f"unknown activation {activation!r}")
 
 
@@ -108,6 +111,9 @@ def activation_derivative(Z: Array, activation: str, *, dtype: Any = np.float64)
             return s + Z * s * sigmoid(-Z, dtype=dtype)
         case "softplus":
             return sigmoid(Z, dtype=dtype)
+        case "exp":
+            with np.errstate(over="ignore"):
+                return np.exp(Z)
     raise ValueError(f"unknown activation {activation!r}")
 
 
@@ -182,7 +188,7 @@ def _x_log_y(x: Array, y: Array) -> Array:
         return np.where(x == 0, 0, x * np.log(y))
 
 
-def losses(A: Array, Y: Array, loss: str, *, dtype: Any = np.float64) -> Array:
+def losses(A: Array, Y: Array, loss: str, delta: float = 1.0, *, dtype: Any = np.float64) -> Array:
     """Return the loss of each example, summed over the outputs   # (n_y, m) -> (m,)."""
     A, Y = np.asarray(A, dtype), np.asarray(Y, dtype)
     match loss:
@@ -192,11 +198,24 @@ def losses(A: Array, Y: Array, loss: str, *, dtype: Any = np.float64) -> Array:
             return -_x_log_y(Y, A).sum(axis=0)
         case "squared_error":
             return ((A - Y) ** 2).sum(axis=0) / 2
+        case "absolute_error":
+            return np.abs(A - Y).sum(axis=0)
+        case "huber":
+            R = np.abs(A - Y)
+            return np.where(R <= delta, R**2 / 2, dtype(delta) * (R - delta / 2)).sum(axis=0)
+        case "poisson":
+            return (A - Y + _x_log_y(Y, Y) - _x_log_y(Y, A)).sum(axis=0)
     raise ValueError(f"unknown loss {loss!r}")
 
 
 def losses_from_logits(
-    Z: Array, Y: Array, activation: str, loss: str, *, dtype: Any = np.float64
+    Z: Array,
+    Y: Array,
+    activation: str,
+    loss: str,
+    delta: float = 1.0,
+    *,
+    dtype: Any = np.float64,
 ) -> Array:
     """Return the loss of each example from the output layer's Z: no logarithm of zero."""
     Z, Y = np.asarray(Z, dtype), np.asarray(Y, dtype)
@@ -209,12 +228,38 @@ def losses_from_logits(
         top = Z.max(axis=0)
         total = top + np.log(np.exp(Z - top).sum(axis=0))
         return (Y * (total - Z)).sum(axis=0)
-    return losses(activation_forward(Z, activation, dtype=dtype), Y, loss, dtype=dtype)
+    A = activation_forward(Z, activation, dtype=dtype)
+    if (activation, loss) == ("exp", "poisson"):
+        # -y log a = -y z
+        return (A - Y - Y * Z + _x_log_y(Y, Y)).sum(axis=0)
+    return losses(A, Y, loss, delta, dtype=dtype)
 
 
-def cost(A: Array, Y: Array, loss: str, *, dtype: Any = np.float64) -> float:
+def loss_derivative(
+    Z: Array,
+    Y: Array,
+    activation: str,
+    loss: str,
+    delta: float = 1.0,
+    *,
+    dtype: Any = np.float64,
+) -> Array:
+    """Return dZ of the output layer."""
+    A = activation_forward(Z, activation, dtype=dtype)
+    dA = output_gradient(A, Y, dtype=dtype)
+    match loss:
+        case "absolute_error":
+            dA = np.sign(dA)
+        case "huber":
+            dA = np.clip(dA, -delta, delta)
+        case "binary_cross_entropy" | "cross_entropy" | "poisson":
+            return dA  # behind sigmoid, softmax and exp, A - Y is dZ already
+    return activation_backward(dA, Z, activation, dtype=dtype)
+
+
+def cost(A: Array, Y: Array, loss: str, delta: float = 1.0, *, dtype: Any = np.float64) -> float:
     """Return J, the mean over the examples of the loss."""
-    return float(losses(A, Y, loss, dtype=dtype).mean())
+    return float(losses(A, Y, loss, delta, dtype=dtype).mean())
 
 
 def penalty(weights: Sequence[Array], l1: float, l2: float) -> float:
@@ -256,13 +301,19 @@ def network_forward(
 
 
 def _all_layers(
-    parameters: Array, sizes: Sequence[int], activations: Sequence[str], X: Array, dtype: Any
+    parameters: Array,
+    sizes: Sequence[int],
+    activations: Sequence[str],
+    X: Array,
+    masks: Sequence[Array] | None,
+    dtype: Any,
 ) -> tuple[list[Array], list[Array]]:
-    """Return A_0 = X, A_1, ..., A_L and Z_1, ..., Z_L."""
+    """Return A_0 = X, A_1, ..., A_L and Z_1, ..., Z_L; hidden A times their masks, if given."""
     A, Z = [np.asarray(X, dtype)], []
     for W, b, activation in zip(*layers(parameters, sizes), activations, strict=True):
         a, z = layer_forward(A[-1], W, b, activation, dtype=dtype)
-        A.append(a)
+        l = len(Z)
+        A.append(a if masks is None or l == len(masks) else a * masks[l])
         Z.append(z)
     return A, Z
 
@@ -278,12 +329,13 @@ def network_cost(
     l1: float = 0.0,
     l2: float = 0.0,
     *,
+    delta: float = 1.0,
     dtype: Any = np.float64,
 ) -> float:
     """Return J = (1/m) sum_j w_j loss_j + l1 sum |W| + (l2/2) sum W^2."""
     Ws, _ = layers(parameters, sizes)
-    _, Z = _all_layers(parameters, sizes, activations, X, dtype)
-    each = losses_from_logits(Z[-1], Y, activations[-1], loss, dtype=dtype)
+    _, Z = _all_layers(parameters, sizes, activations, X, None, dtype)
+    each = losses_from_logits(Z[-1], Y, activations[-1], loss, delta, dtype=dtype)
     if sample_weight is not None:
         each = each * sample_weight
     return float(each.mean()) + penalty(Ws, l1, l2)
@@ -300,18 +352,20 @@ def network_gradient(
     l1: float = 0.0,
     l2: float = 0.0,
     *,
+    delta: float = 1.0,
+    masks: Sequence[Array] | None = None,
     dtype: Any = np.float64,
 ) -> tuple[float, Array]:
     """Return J and its derivatives by all parameters, as one flat vector.
 
     J = (1/m) sum_j w_j loss_j + l1 sum |W| + (l2/2) sum W^2
+
+    With dropout the outputs of the hidden layers are multiplied by ``masks``.
     """
     Ws, _ = layers(parameters, sizes)
-    A, Z = _all_layers(parameters, sizes, activations, X, dtype)
-    each = losses_from_logits(Z[-1], Y, activations[-1], loss, dtype=dtype)
-    dZ = output_gradient(A[-1], Y, dtype=dtype)
-    if loss == "squared_error":
-        dZ = activation_backward(dZ, Z[-1], activations[-1], dtype=dtype)
+    A, Z = _all_layers(parameters, sizes, activations, X, masks, dtype)
+    each = losses_from_logits(Z[-1], Y, activations[-1], loss, delta, dtype=dtype)
+    dZ = loss_derivative(Z[-1], Y, activations[-1], loss, delta, dtype=dtype)
     if sample_weight is not None:
         each, dZ = each * sample_weight, dZ * np.asarray(sample_weight, dtype)
     gradient = np.empty(parameters.size, dtype)
@@ -323,6 +377,8 @@ def network_gradient(
         dbs[l][...] = bias_gradient(dZ, dtype=dtype)
         if l > 0:
             dZ = hidden_gradient(W, dZ, Z[l - 1], activations[l - 1], dtype=dtype)
+            if masks is not None:
+                dZ = dZ * masks[l - 1]
     return float(each.mean()) + penalty(Ws, l1, l2), gradient
 
 
@@ -342,33 +398,37 @@ def optimizer_step(
     optimizer: str,
     rule: Rule,
     is_weight: Array,
+    rate: float | None = None,
 ) -> None:
     """Update parameters and state, (2, n), in place; ``step`` counts from 1.
+
+    The learning rate is the rule's unless another is given for this step.
 
     Sources: Sutskever et al. 2013 (momentum, Nesterov), Hinton's lecture 6e (RMSprop),
     Kingma & Ba 2015 (Adam), Loshchilov & Hutter 2019 (AdamW).
     """
     g, first, second = gradient, state[0], state[1]
+    alpha = rule.learning_rate if rate is None else rate
     match optimizer:
         case "sgd":
             first[...] = rule.momentum * first + g
             move = g + rule.momentum * first if rule.nesterov else first
-            parameters -= (rule.learning_rate * move).astype(parameters.dtype)
+            parameters -= (alpha * move).astype(parameters.dtype)
         case "rmsprop":
             second[...] = rule.beta2 * second + (1 - rule.beta2) * g**2
             move = g / (np.sqrt(second) + rule.epsilon)
-            parameters -= (rule.learning_rate * move).astype(parameters.dtype)
+            parameters -= (alpha * move).astype(parameters.dtype)
         case "adam" | "adamw":
             if optimizer == "adamw":
                 # Decay is decoupled from the gradient, and is for weights, not biases.
-                decay = 1 - rule.learning_rate * rule.weight_decay * is_weight
+                decay = 1 - alpha * rule.weight_decay * is_weight
                 parameters *= decay.astype(parameters.dtype)
             first[...] = rule.beta1 * first + (1 - rule.beta1) * g
             second[...] = rule.beta2 * second + (1 - rule.beta2) * g**2
             first_hat = first / (1 - rule.beta1**step)
             second_hat = second / (1 - rule.beta2**step)
             move = first_hat / (np.sqrt(second_hat) + rule.epsilon)
-            parameters -= (rule.learning_rate * move).astype(parameters.dtype)
+            parameters -= (alpha * move).astype(parameters.dtype)
         case _:
             raise ValueError(f"unknown optimizer {optimizer!r}")
 
@@ -391,6 +451,42 @@ def shuffle(order: NDArray[np.int64], random: NDArray[np.uint64]) -> None:
     random[0] = x
 
 
+def _mixed(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return a hash of 32-bit numbers, held in 64 (C. Wellons' lowbias32, 2018)."""
+    low = np.uint64(0xFFFFFFFF)
+    x = ((x ^ (x >> np.uint64(16))) * np.uint64(0x7FEB352D)) & low
+    x = ((x ^ (x >> np.uint64(15))) * np.uint64(0x846CA68B)) & low
+    return x ^ (x >> np.uint64(16))
+
+
+def dropout_masks(
+    hidden: Sequence[int], keep: Sequence[int], start: int, stop: int, step: int, key: int
+) -> list[Array]:
+    """Return a mask for each hidden layer, (n, stop - start): 0, or what kept units are scaled by.
+
+    ``keep`` of 2^32 draws keep a unit of a layer; 0 stands for all. A draw is a hash of the step,
+    the unit, counted through all layers, and the example's place in the epoch.
+    """
+    low = np.uint64(0xFFFFFFFF)
+    draw = _mixed(_mixed(np.array([[step]], np.uint64) & low) ^ np.uint64(key))
+    examples = np.arange(start, stop, dtype=np.uint64)[None]
+    masks, above = [], 0
+    for n, kept in zip(hidden, keep, strict=True):
+        units = np.arange(above, above + n, dtype=np.uint64)[:, None]
+        first = _mixed(draw ^ _mixed(units))
+        second = _mixed(first ^ low)
+        x = _mixed(_mixed((first + examples * np.uint64(0x9E3779B1)) & low) ^ second)
+        masks.append(np.where(x < kept, 2.0**32 / kept, 0.0) if kept else np.ones(x.shape))
+        above += n
+    return masks
+
+
+def clip(gradient: Array, norm: float) -> Array:
+    """Return the gradient, scaled to that Euclidean norm if it is longer and finite."""
+    length = math.sqrt(float(np.square(gradient, dtype=np.float64).sum()))
+    return gradient * gradient.dtype.type(norm / length) if norm < length < math.inf else gradient
+
+
 def train(
     parameters: Array,
     sizes: Sequence[int],
@@ -405,10 +501,13 @@ def train(
     progress: Progress,
     steps: int,
     *,
+    delta: float = 1.0,
+    keep: Sequence[int] | None = None,
     dtype: Any = np.float64,
 ) -> None:
     """Take up to ``steps`` steps of training, from where ``progress`` stands.
 
+    With dropout ``keep`` of 2^32 draws keep a unit of each hidden layer (`dropout_masks`).
     The cost of an epoch is the mean over its examples of J, as each batch met it.
     """
     m = X.shape[1]
@@ -419,9 +518,14 @@ def train(
     for _ in range(steps):
         if counts[1] == counts[3]:
             return
-        if counts[2] == 0:
+        if counts[2] == 0 and progress.random[0] != 0:
             shuffle(progress.order, progress.random)
-        stop = min(int(counts[2]) + batch_size, m)
+        start, stop = int(counts[2]), min(int(counts[2]) + batch_size, m)
+        counts[0] += 1
+        step = int(counts[0])
+        masks = None
+        if keep:
+            masks = dropout_masks(sizes[1:-1], keep, start, stop, step, rule.key)
         batch = progress.order[counts[2] : stop] if progress.order.size else slice(counts[2], stop)
         J, gradient = network_gradient(
             parameters,
@@ -433,12 +537,14 @@ def train(
             None if sample_weight is None else sample_weight[batch],
             rule.l1,
             rule.l2,
+            delta=delta,
+            masks=masks,
             dtype=dtype,
         )
-        counts[0] += 1
-        optimizer_step(
-            parameters, gradient, progress.state, int(counts[0]), optimizer, rule, is_weight
-        )
+        if rule.clip_norm:
+            gradient = clip(gradient, rule.clip_norm)
+        rate = rule.learning_rate * float(progress.rates[(step - 1) % len(progress.rates)])
+        optimizer_step(parameters, gradient, progress.state, step, optimizer, rule, is_weight, rate)
         progress.cost[0] += J * (stop - counts[2])
         counts[2] = stop
         if counts[2] == m:

@@ -12,15 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 # The columns of ``Architecture.layers``: the units that a layer reads and has, the code of its
-# activation, the place of its W in the parameters (b follows), and the units of all layers before.
-N_IN, N_OUT, CODE, PLACE, ABOVE = range(5)
+# activation, the place of its W in the parameters (b follows), the units of all layers before, and
+# how many of 2^32 draws keep a unit in training: 0 stands for all of them.
+N_IN, N_OUT, CODE, PLACE, ABOVE, KEEP = range(6)
 
 
 class Architecture(NamedTuple):
     """The layers of a network, as data."""
 
-    layers: NDArray[np.int64]  # (L, 5)
+    layers: NDArray[np.int64]  # (L, 6)
     loss: int  # a code
+    delta: float  # where Huber's loss turns from a square to a line
 
 
 class Examples(NamedTuple):
@@ -43,7 +45,10 @@ class Examples(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """How parameters are updated: an optimiser's numbers, and the penalties on the weights."""
+    """How parameters are updated: an optimiser's numbers, the penalties on the weights, and more.
+
+    The learning rate of a step is ``learning_rate`` times that step's of ``Progress.rates``.
+    """
 
     kind: int  # a code
     learning_rate: float
@@ -55,6 +60,8 @@ class Rule(NamedTuple):
     weight_decay: float
     l1: float
     l2: float
+    clip_norm: float  # a longer gradient is scaled to this length; 0: as it is
+    key: int  # of the draws for dropout, below 2^32
 
 
 class Progress(NamedTuple):
@@ -62,8 +69,9 @@ class Progress(NamedTuple):
 
     # (4,): steps taken, epochs finished, examples of this epoch seen, epochs to stop after
     counts: NDArray[np.int64]
-    random: NDArray[np.uint64]  # (1,): the state of the shuffle
+    random: NDArray[np.uint64]  # (1,): the state of the shuffle; 0: the order stays as it is
     order: NDArray[np.int64]  # (m,): this epoch's order of the examples; empty: as they stand
+    rates: NDArray[np.float64]  # (n,): factors of the learning rate; step s has rates[s % n]
     cost: NDArray[np.float64]  # (1,): the sum over this epoch's batches of cost times size
     costs: NDArray[np.float64]  # (epochs,): the cost of each finished epoch
     state: NDArray[Any]  # (2, parameters): the optimiser's moments

@@ -307,10 +307,10 @@ def linear_backward(
     bias_gradient(db, dZ)
 
 
-def cost(A: Array, Y: Array, loss: str) -> float:
+def cost(A: Array, Y: Array, loss: str, delta: float) -> float:
     a, rows = _stored(A)
     y = _row_major(Y.T if rows else Y)
-    total = losses.cost(a, y, LOSSES.index(loss), _scratch(a.dtype))
+    total = losses.cost(a, y, LOSSES.index(loss), delta, _scratch(a.dtype))
     return float(total / A.shape[1])
 
 
@@ -333,13 +333,15 @@ def _step(out: Array, parameters: Array, gradient: Array, learning_rate: float) 
 
 
 @lru_cache(maxsize=256)
-def _architecture(network: Description) -> Architecture:
+def _architecture(network: Description, keep: tuple[int, ...] = ()) -> Architecture:
+    """Return the layers as data; ``keep`` of 2^32 draws keep a unit of each hidden layer."""
     layers, place, above = [], 0, 0
-    for (n_in, n), activation in zip(pairwise(network.sizes), network.activations, strict=True):
-        layers.append((n_in, n, ACTIVATIONS.index(activation), place, above))
+    for l, (n_in, n) in enumerate(pairwise(network.sizes)):
+        kept = keep[l] if l < len(keep) else 0
+        layers.append((n_in, n, ACTIVATIONS.index(network.activations[l]), place, above, kept))
         place += n * n_in + n
         above += n
-    return Architecture(np.array(layers, np.int64), LOSSES.index(network.loss))
+    return Architecture(np.array(layers, np.int64), LOSSES.index(network.loss), network.delta)
 
 
 def _flat(A: Array) -> tuple[Array, int, int]:
@@ -431,7 +433,8 @@ class _Space:
         self.cut = cut = _cut(network, dtype.itemsize, batch)
         pieces = 0 if cut.slots else -(-batch // cut.piece)
         self.tickets = cut.slots or pieces
-        self.totals = np.zeros(self.tickets)
+        # Also the squares of each range of the gradient, where it is clipped.
+        self.totals = np.zeros(max(self.tickets, -(-network.n_parameters // training.RANGE)))
         self.sums = _zeros(pieces * network.n_parameters, dtype)
         self.slab = self._new_slab()
         self.desk = self._new_desk()
@@ -564,7 +567,7 @@ _NO_SIGNALS = np.empty(0, np.int64)
 def _no_progress(dtype: np.dtype[Any]) -> Progress:
     """Return what stands for a fit where there is none."""
     none, wide = _NONE[dtype.itemsize], _NONE[8]
-    return Progress(_NO_LABELS, np.empty(0, np.uint64), _NO_LABELS, wide, wide, none, none)
+    return Progress(_NO_LABELS, np.empty(0, np.uint64), _NO_LABELS, wide, wide, wide, none, none)
 
 
 _NO_PROGRESS = {dtype.itemsize: _no_progress(dtype) for dtype in map(np.dtype, ("f4", "f8"))}
@@ -588,7 +591,7 @@ def network_cost(
         space.architecture,
         space.cut,
         _examples(X, Y, sample_weight),
-        Rule(0, 0.0, 0.0, False, 0.0, 0.0, 0.0, 0.0, l1, l2),
+        Rule(0, 0.0, 0.0, False, 0.0, 0.0, 0.0, 0.0, l1, l2, 0.0, 0),
         _NO_PROGRESS[X.dtype.itemsize],
         none if gradient is None else gradient,
         space.sums,
@@ -606,10 +609,14 @@ def trainer(
     sample_weight: Array | None,
     batch_size: int,
     rule: Rule,
+    keep: tuple[int, ...],
     progress: Progress,
     threads: int | None = None,
 ) -> Any:
-    """Return the function that takes that many steps of training."""
+    """Return the function that takes that many steps of training.
+
+    With dropout, ``keep`` of 2^32 draws keep a unit of each hidden layer.
+    """
     gathered = progress.order.size > 0
     if gathered:
         # Examples visited in random order should be rows, each one piece of memory: columns are
@@ -618,7 +625,7 @@ def trainer(
     space: _Space = _kept(_Space, network, X.dtype, batch_size, gathered)
     task = Task(
         training.STEPS,
-        space.architecture,
+        _architecture(network, keep),
         space.cut,
         _examples(X, Y, sample_weight),
         rule,

@@ -59,8 +59,8 @@ def linear_backward(
     dA_prev[...], dW[...], db[...] = reference.linear_backward(dZ, A_prev, W)
 
 
-def cost(A: Array, Y: Array, loss: str) -> float:
-    return reference.cost(A, Y, loss)
+def cost(A: Array, Y: Array, loss: str, delta: float) -> float:
+    return reference.cost(A, Y, loss, delta)
 
 
 def gradient_step(parameters: Array, gradient: Array, learning_rate: float) -> None:
@@ -96,8 +96,8 @@ def network_cost(
     about: tuple[Any, ...] = parameters, network.sizes, network.activations, network.loss
     about += X, _dense(Y, network), sample_weight, l1, l2
     if gradient is None:
-        return reference.network_cost(*about)
-    J, gradient[...] = reference.network_gradient(*about)
+        return reference.network_cost(*about, delta=network.delta)
+    J, gradient[...] = reference.network_gradient(*about, delta=network.delta)
     return J
 
 
@@ -109,11 +109,15 @@ def trainer(
     sample_weight: Array | None,
     batch_size: int,
     rule: Rule,
+    keep: tuple[int, ...],
     progress: Progress,
     threads: int | None = None,
     dtype: Any = np.float64,
 ) -> Any:
-    """Return the function that takes that many steps of training; on one thread, in ``dtype``."""
+    """Return the function that takes that many steps of training; on one thread, in ``dtype``.
+
+    With dropout, ``keep`` of 2^32 draws keep a unit of each hidden layer.
+    """
     dense = _dense(Y, network)
 
     def advance(steps: int) -> None:
@@ -130,6 +134,8 @@ def trainer(
             rule,
             progress,
             steps,
+            delta=network.delta,
+            keep=keep,
             dtype=dtype,
         )
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..codes import (
     ELU,
+    EXP,
     GELU,
     IDENTITY,
     LEAK,
@@ -151,6 +152,7 @@ def _elu_derivative_of_a(a):
 _identity, _sigmoid, _tanh = _values(identity), _values(vm.sigmoid), _values(vm.tanh)
 _relu, _leaky_relu, _elu = _values(relu), _values(leaky_relu), _values(elu)
 _gelu, _silu, _softplus = _values(vm.gelu), _values(silu), _values(vm.softplus)
+_exp = _values(vm.exp)
 
 _identity_d, _sigmoid_d, _tanh_d = (
     _values(one),
@@ -175,7 +177,7 @@ _relu_p, _leaky_relu_p, _elu_p = (
     _products(elu_derivative),
 )
 _gelu_p, _silu_p = _products(vm.gelu_derivative), _products(silu_derivative)
-_softplus_p = _products(vm.sigmoid)
+_softplus_p, _exp_p = _products(vm.sigmoid), _products(vm.exp)
 
 _identity_b = _both(identity, one)
 _sigmoid_b = _both_from_value(vm.sigmoid, _sigmoid_derivative_of_a)
@@ -186,6 +188,7 @@ _elu_b = _both_from_value(elu, _elu_derivative_of_a)
 _gelu_b = _both(vm.gelu, vm.gelu_derivative)
 _silu_b = _both(silu, silu_derivative)
 _softplus_b = _both(vm.softplus, vm.sigmoid)
+_exp_b = _both_from_value(vm.exp, identity)
 
 
 @helper
@@ -210,6 +213,8 @@ def values(A, Z, activation):
         _silu(A, Z)
     elif activation == SOFTPLUS:
         _softplus(A, Z)
+    elif activation == EXP:
+        _exp(A, Z)
 
 
 @helper
@@ -234,6 +239,8 @@ def values_and_derivatives(A, D, activation):
         _silu_b(A, D)
     elif activation == SOFTPLUS:
         _softplus_b(A, D)
+    elif activation == EXP:
+        _exp_b(A, D)
 
 
 @helper
@@ -258,6 +265,8 @@ def products(D, Z, activation):
         _silu_p(D, Z)
     elif activation == SOFTPLUS:
         _softplus_p(D, Z)
+    elif activation == EXP:
+        _exp_p(D, Z)
 
 
 # ------------------------------------------------------------------ softmax
@@ -397,6 +406,8 @@ def activation_derivative(D, Z, activation, rows, scratch):
         _silu_d(d, z)
     elif activation == SOFTPLUS:
         _sigmoid(d, z)
+    elif activation == EXP:
+        _exp(d, z)
 
 
 @kernel

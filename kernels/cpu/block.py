@@ -6,6 +6,7 @@ layer l, with n_l units, and a block of m of them:
     A_0 = X                                     read where it stands, or rows gathered in order
     D_l = W_l A_(l-1) + b_l                     Z, for the moment
     A_l = g(D_l), D_l := g'(D_l)                one pass over both
+    A_l, D_l := A_l / p, D_l / p, or 0          in training with dropout, which keeps one in 1/p
     D_L = dZ_L                                  from the loss
     D_(l-1) := (W_l^T D_l) * D_(l-1)            dZ of the layer below
     dW_l += D_l A_(l-1)^T;  db_l += sum D_l     the 1/m follows when all blocks are summed
@@ -16,9 +17,10 @@ layer l, with n_l units, and a block of m of them:
 from __future__ import annotations
 
 from ..codes import RELU, SOFTMAX
-from ..structures import ABOVE, CODE, N_IN, N_OUT, PLACE
+from ..structures import ABOVE, CODE, KEEP, N_IN, N_OUT, PLACE
 from .activations import softmax_backward_columns, softmax_columns, values, values_and_derivatives
 from .compiler import helper
+from .dropout import drop
 from .losses import output_block
 from .product import by_tiles, fused_product, in_one_pass, product_of_runs
 from .tiles import ACCUMULATE, ACTIVATE, BIAS, DESCEND, MULTIPLY, STORE, ZERO, row_sums
@@ -91,11 +93,12 @@ def inputs(layers, l, examples, order, start, slot, work):
 
 
 @helper
-def block_forward(parameters, network, examples, order, start, m, slot, work, backward):
+def block_forward(parameters, network, examples, order, start, m, slot, work, backward, key):
     """Return the summed losses of the examples order[start : start + m].
 
     A, and what ``block_errors`` needs, stay in work. An empty order stands for 0, 1, 2, ...: then X
-    is read where it stands, in either memory order. Else it holds one example a row.
+    is read where it stands, in either memory order. Else it holds one example a row. ``key`` is
+    that of the step's draws for dropout.
     """
     layers, width = network.layers, work.width
     A, D = work.A, work.D
@@ -121,19 +124,20 @@ def block_forward(parameters, network, examples, order, start, m, slot, work, ba
             BIAS, parameters, place + n * n_in, work.panel,
             ACTIVATE if fused else STORE, A,
         )  # fmt: skip
-        if fused:
-            continue
         cells = n * width
         if l == last:
             total = output_block(
-                A, D, work.Y, work.weights, layer, width, n, m, code, network.loss, work.losses
-            )
+                A, D, work.Y, work.weights, layer, width, n, m, code, network.loss, network.delta,
+                work.losses,
+            )  # fmt: skip
         elif code == SOFTMAX:
             softmax_columns(A, D, layer, width, n, m, work.losses)
-        elif backward:
+        elif backward and not fused:
             values_and_derivatives(A[layer : layer + cells], D[layer : layer + cells], code)
-        else:
+        elif not backward:
             values(A[layer : layer + cells], D[layer : layer + cells], code)
+        if layers[l, KEEP] != 0:
+            drop(A, D, layer, width, n, m, layers[l, ABOVE], start, key, layers[l, KEEP])
     return total
 
 

@@ -1,19 +1,25 @@
 """Losses, and the gradient at the output layer.
 
     squared error         1/2 sum (a - y)^2
+    absolute error        sum |a - y|
+    Huber                 sum s (r - s/2), where r = a - y and s is r, but within +-delta
+    Poisson               sum a - y + y log(y/a)           = sum exp(z) - y z - y + y log y
     binary cross-entropy  -sum [y log a + (1 - y) log(1 - a)]  = sum softplus(z) - y z
     cross-entropy         -sum y log a                         = sum y (log sum exp(z) - z)
 
-The forms on the right start from the output layer's Z, where it is sigmoid or softmax, and hold
-no logarithm of zero. All are summed over the outputs; their mean over the examples is J.
+The forms on the right start from the output layer's Z, where it is sigmoid, softmax or exp, and
+hold no logarithm of zero. All are summed over the outputs; their mean over the examples is J.
 """
 
 from __future__ import annotations
 
 from ..codes import (
+    ABSOLUTE_ERROR,
     BINARY_CROSS_ENTROPY,
     CROSS_ENTROPY,
+    HUBER,
     IDENTITY,
+    POISSON,
     SIGMOID,
     SOFTMAX,
 )
@@ -35,8 +41,24 @@ def x_log_y(x, y):
     return select(x == type(x)(0), type(x)(0), x * vm.log(y))
 
 
+@helper
+def sign(r):
+    # zero and NaN stand for themselves
+    return select(r > type(r)(0), type(r)(1), select(r < type(r)(0), -type(r)(1), r))
+
+
+@helper
+def within(r, delta):
+    return select(r > delta, delta, select(r < -delta, -delta, r))
+
+
+@helper
+def poisson(a, y):
+    return a - y + x_log_y(y, y) - x_log_y(y, a)
+
+
 @kernel
-def cost(A, Y, loss, block):
+def cost(A, Y, loss, delta, block):
     """Return the sum of the losses of all examples; A and Y are (n_y, m), or both (m, n_y).
 
     A ``block`` of values is worked off together.
@@ -54,6 +76,16 @@ def cost(A, Y, loss, block):
         elif loss == CROSS_ENTROPY:
             for j in range(n):
                 out[j] = -x_log_y(t[j], x[j])
+        elif loss == ABSOLUTE_ERROR:
+            for j in range(n):
+                out[j] = abs(x[j] - t[j])
+        elif loss == HUBER:
+            for j in range(n):
+                slope = within(x[j] - t[j], type(half)(delta))
+                out[j] = slope * (x[j] - t[j] - half * slope)
+        elif loss == POISSON:
+            for j in range(n):
+                out[j] = poisson(x[j], t[j])
         else:
             for j in range(n):
                 out[j] = half * (x[j] - t[j]) * (x[j] - t[j])
@@ -70,11 +102,33 @@ def output_gradient(dZ, A, Y):
 
 
 @helper
-def output_block(A, D, Y, weights, place, width, n, m, activation, loss, scratch):
+def add_errors(losses, y, a, loss, delta):
+    """Add the losses of a line of outputs; leave their derivatives by a in y."""
+    if loss == ABSOLUTE_ERROR:
+        for j in range(a.size):
+            losses[j] += abs(a[j] - y[j])
+            y[j] = sign(a[j] - y[j])
+    elif loss == HUBER:
+        half, delta = type(a[0])(0.5), type(a[0])(delta)
+        for j in range(a.size):
+            r = a[j] - y[j]
+            slope = within(r, delta)
+            losses[j] += slope * (r - half * slope)
+            y[j] = slope
+    else:
+        for j in range(a.size):
+            r = a[j] - y[j]
+            losses[j] += type(r)(0.5) * r * r
+            y[j] = r
+
+
+@helper
+def output_block(A, D, Y, weights, place, width, n, m, activation, loss, delta, scratch):
     """Return the weighted losses of a block of m examples, summed; leave dZ in D, which held Z.
 
     The block of A and D stands at ``place``, with ``width`` values from one row to the next, and
-    Y likewise at 0. ``scratch`` takes 2 width values. Only the first m columns are meant.
+    Y likewise at 0; Y is worked in. ``scratch`` takes 2 width values. Only the first m columns are
+    meant.
     """
     never_inline()
     widest_vectors()
@@ -111,7 +165,19 @@ def output_block(A, D, Y, weights, place, width, n, m, activation, loss, scratch
                 losses[j] += vm.softplus(d[j]) - y[j] * d[j]
             for j in range(m):
                 d[j] = a[j] - y[j]
-    else:  # squared error, behind any output
+    elif loss == POISSON:  # behind exp
+        values(A[place : place + cells], D[place : place + cells], activation)
+        for j in range(m):
+            losses[j] = 0
+        for i in range(n):
+            a = A[place + i * width : place + i * width + m]
+            d = D[place + i * width : place + i * width + m]
+            y = Y[i * width : i * width + m]
+            for j in range(m):
+                losses[j] += a[j] - y[j] * d[j] - y[j] + x_log_y(y[j], y[j])
+            for j in range(m):
+                d[j] = a[j] - y[j]
+    else:  # an error between A and Y, behind any output
         if activation != SOFTMAX:
             values_and_derivatives(A[place : place + cells], D[place : place + cells], activation)
         for j in range(m):
@@ -120,17 +186,13 @@ def output_block(A, D, Y, weights, place, width, n, m, activation, loss, scratch
             a = A[place + i * width : place + i * width + m]
             d = D[place + i * width : place + i * width + m]
             y = Y[i * width : i * width + m]
-            for j in range(m):
-                losses[j] += type(a[j])(0.5) * (a[j] - y[j]) * (a[j] - y[j])
+            add_errors(losses, y, a, loss, delta)
             if activation == IDENTITY:
                 for j in range(m):
-                    d[j] = a[j] - y[j]
+                    d[j] = y[j]
             elif activation != SOFTMAX:
                 for j in range(m):
-                    d[j] = d[j] * (a[j] - y[j])
-            else:
-                for j in range(m):
-                    y[j] = a[j] - y[j]
+                    d[j] = d[j] * y[j]
         if activation == SOFTMAX:
             softmax_backward_columns(D, Y, A, place, width, 0, width, n, m, scratch)
     for i in range(n):

@@ -55,10 +55,10 @@ def penalty(w, l1, l2, scratch):
 
 
 @helper
-def update(w, g, first, second, rule, decay, step, scale):
+def update(w, g, first, second, rule, rate, decay, step, scale):
     """Update the parameters w by their gradients, ``scale`` g; biases have a ``decay`` of 0."""
     real = type(w[0])
-    alpha, scale = real(rule.learning_rate), real(scale)
+    alpha, scale = real(rate), real(scale)
     if rule.kind == SGD:
         mu = real(rule.momentum)
         if rule.momentum == 0:
@@ -83,9 +83,9 @@ def update(w, g, first, second, rule, decay, step, scale):
     elif rule.kind == ADAM or rule.kind == ADAMW:
         beta1, rest1 = real(rule.beta1), real(1 - rule.beta1)
         # The corrections for the moments' start at zero, made once per step.
-        alpha_hat = real(rule.learning_rate / (1 - rule.beta1**step))
+        alpha_hat = real(rate / (1 - rule.beta1**step))
         root_hat = real(1 / math.sqrt(1 - rule.beta2**step))
-        keep = real(1 - rule.learning_rate * decay)
+        keep = real(1 - rate * decay)
         for i in range(w.size):
             d = scale * g[i]
             first[i] = beta1 * first[i] + rest1 * d

@@ -13,9 +13,16 @@ Of larger batches, which are read once, pieces are summed one beside the other:
 
     PIECES   each piece goes forward and backward, block by block, and has a gradient of its own
     RANGES   each range of the parameters gets its gradient, from all pieces, and takes its step
+
+Where the gradient is clipped, no step can be taken before all of it is known. Two jobs follow:
+
+    SQUARES  each range of the gradient is squared and summed
+    DESCENT  each range of the parameters takes its step
 """
 
 from __future__ import annotations
+
+import math
 
 from ..codes import ADAMW, SGD
 from ..structures import (
@@ -32,6 +39,8 @@ from ..structures import (
 )
 from .block import add_gradient, block_errors, block_forward, descends, gradient_of_blocks
 from .compiler import helper, kernel
+from .dropout import LOW, mixed
+from .linear import long_sum
 from .optimizers import add_penalties, penalty, update
 from .product import PANEL_BYTES
 from .team import (
@@ -62,7 +71,10 @@ COST, GRADIENT, STEPS = 0, 1, 2
 ALONE, LEADS, HELPS = 0, 1, 2
 
 # The kinds of jobs.
-BLOCKS, PARTS, PIECES, RANGES = 0, 1, 2, 3
+BLOCKS, PARTS, PIECES, RANGES, SQUARES, DESCENT = 0, 1, 2, 3, 4, 5
+
+# What is done about parameters whose gradient was summed: it is made that of J, and the step taken.
+WHOLE, DERIVE, DESCEND = 0, 1, 2
 
 # Parameters in a ticket of RANGES, and those that are worked off together in the cache.
 RANGE, SEGMENT = 4096, 2048
@@ -74,7 +86,7 @@ def opened(told):
     purpose, network, cut, examples, rule, progress, gradient, sums, totals, signals = told
     return Task(
         purpose,
-        Architecture(network[0], network[1]),
+        Architecture(network[0], network[1], network[2]),
         Cut(cut[0], cut[1], cut[2], cut[3], cut[4]),
         Examples(
             examples[0], examples[1], examples[2], examples[3], examples[4],
@@ -82,11 +94,11 @@ def opened(told):
         ),
         Rule(
             rule[0], rule[1], rule[2], rule[3], rule[4],
-            rule[5], rule[6], rule[7], rule[8], rule[9],
+            rule[5], rule[6], rule[7], rule[8], rule[9], rule[10], rule[11],
         ),
         Progress(
             progress[0], progress[1], progress[2], progress[3],
-            progress[4], progress[5], progress[6],
+            progress[4], progress[5], progress[6], progress[7],
         ),
         gradient, sums, totals, signals,
     )  # fmt: skip
@@ -119,16 +131,19 @@ def workspace(network, cut, gathered, slab, desk):
 
 
 @helper
-def settle(parameters, gradient, state, rule, step, scale, begin, rows, apart, length, weights):
-    """Turn sums into the gradient of J, and take that step if it is not 0.
+def settle(
+    parameters, gradient, state, rule, rate, step, doing, scale, begin, rows, apart, length, weights
+):  # fmt: skip
+    """Turn sums into the gradient of J, and take that step.
 
-    By ``rows`` of ``length`` parameters, ``apart`` from one to the next. They are ``weights`` of
-    one layer, or else biases, which have no penalty and do not decay.
+    ``doing`` says whether both, or one of the two: then the scaled gradient is kept, or the step
+    taken by a scaled gradient. By ``rows`` of ``length`` parameters, ``apart`` from one to the
+    next. They are ``weights`` of one layer, or else biases, which have no penalty and do not decay.
     """
     never_inline()
     widest_vectors()
     n = parameters.size
-    penalised = weights and (rule.l1 != 0 or rule.l2 != 0)
+    penalised = weights and doing != DESCEND and (rule.l1 != 0 or rule.l2 != 0)
     decay = rule.weight_decay if weights and rule.kind == ADAMW else 0.0
     for i in range(rows):
         place = begin + i * apart
@@ -137,24 +152,42 @@ def settle(parameters, gradient, state, rule, step, scale, begin, rows, apart, l
             w, g = parameters[at:end], gradient[at:end]
             if penalised:
                 add_penalties(w, g, scale, rule.l1, rule.l2)
-            elif step == 0:
+            elif doing == DERIVE:
                 for j in range(g.size):
                     g[j] = type(g[j])(scale) * g[j]
-            if step != 0:
+            if doing != DERIVE:
                 first, second = state[at:end], state[n + at : n + end]
-                update(w, g, first, second, rule, decay, step, 1.0 if penalised else scale)
+                update(w, g, first, second, rule, rate, decay, step, 1.0 if penalised else scale)
 
 
 @helper
-def settle_rows(parameters, task, scale, begin, rows, apart, length, weights):
-    """Settle as the task asks for: a gradient, or a step."""
-    step = 0
-    if task.purpose == STEPS:
-        step = task.progress.counts[0]
+def learning_rate(task):
+    """Return the learning rate of this step, the first of which is step 1."""
+    rates = task.progress.rates
+    return task.rule.learning_rate * rates[(task.progress.counts[0] - 1) % rates.size]
+
+
+@helper
+def settle_rows(parameters, task, doing, scale, begin, rows, apart, length, weights):
+    step, rate = 0, 0.0
+    if doing != DERIVE:
+        step, rate = task.progress.counts[0], learning_rate(task)
     settle(
-        parameters, task.gradient, task.progress.state, task.rule, step, scale,
+        parameters, task.gradient, task.progress.state, task.rule, rate, step, doing, scale,
         begin, rows, apart, length, weights,
     )  # fmt: skip
+
+
+@helper
+def clipped(task):
+    """Return whether a step waits for the length of the whole gradient."""
+    return task.purpose == STEPS and task.rule.clip_norm != 0
+
+
+@helper
+def at_once(task):
+    """Return what is done as soon as a sum is ready."""
+    return WHOLE if task.purpose == STEPS and task.rule.clip_norm == 0 else DERIVE
 
 
 @helper
@@ -165,11 +198,11 @@ def alike(rule):
 
 
 @helper
-def settle_range(parameters, task, scale, begin, end):
+def settle_range(parameters, task, doing, scale, begin, end):
     """Settle any range of the parameters, layer by layer."""
     layers = task.network.layers
     if alike(task.rule):
-        settle_rows(parameters, task, scale, begin, 1, 0, end - begin, False)
+        settle_rows(parameters, task, doing, scale, begin, 1, 0, end - begin, False)
         return
     for l in range(layers.shape[0]):
         place = layers[l, PLACE]
@@ -178,10 +211,19 @@ def settle_range(parameters, task, scale, begin, end):
         for lower, upper, weights in ((place, biases, True), (biases, after, False)):
             first, last = max(begin, lower), min(end, upper)
             if first < last:
-                settle_rows(parameters, task, scale, first, 1, 0, last - first, weights)
+                settle_rows(parameters, task, doing, scale, first, 1, 0, last - first, weights)
 
 
 # ------------------------------------------------------------------ tickets
+
+
+@helper
+def draws(task):
+    """Return the key of this step's draws for dropout."""
+    step = 0
+    if task.purpose == STEPS:
+        step = task.progress.counts[0]
+    return mixed(mixed(step & LOW) ^ task.rule.key)
 
 
 @helper
@@ -192,7 +234,7 @@ def do_block(parameters, task, start, stop, index, work):
     backward = task.purpose != COST
     examples, order = task.examples, task.progress.order
     task.totals[index] = block_forward(
-        parameters, task.network, examples, order, first, m, index, work, backward
+        parameters, task.network, examples, order, first, m, index, work, backward, draws(task)
     )
     if backward:
         block_errors(parameters, task.network, m, index, work)
@@ -209,8 +251,9 @@ def do_part(parameters, task, start, stop, index, work):
     # The plainest step is taken by the product itself.
     rate, plain = 0.0, task.rule.kind == SGD and task.rule.momentum == 0 and alike(task.rule)
     fits = descends(layers, l, bottom - top, right - left, task.examples, work)
-    if plain and fits and task.purpose == STEPS:
-        rate = task.rule.learning_rate * scale
+    doing = at_once(task)
+    if plain and fits and doing == WHOLE:
+        rate = learning_rate(task) * scale
     slots = (count + width - 1) // width
     if fits and slots > 1:
         gradient_of_blocks(
@@ -225,15 +268,16 @@ def do_part(parameters, task, start, stop, index, work):
                 min(width, stop - first), slot, l, top, bottom, left, right, slot == 0, work,
             )  # fmt: skip
     if rate == 0 and top == 0 and bottom == n and left == 0 and right == n_in:
-        settle_range(parameters, task, scale, place, place + n * n_in + n)
+        settle_range(parameters, task, doing, scale, place, place + n * n_in + n)
         return
     if rate == 0:
         first, rows, length = place + top * n_in + left, bottom - top, right - left
         if length == n_in:
             rows, length = 1, rows * n_in
-        settle_rows(parameters, task, scale, first, rows, n_in, length, True)
+        settle_rows(parameters, task, doing, scale, first, rows, n_in, length, True)
     if left == 0:
-        settle_rows(parameters, task, scale, place + n * n_in + top, 1, 0, bottom - top, False)
+        biases = place + n * n_in + top
+        settle_rows(parameters, task, doing, scale, biases, 1, 0, bottom - top, False)
 
 
 @helper
@@ -248,7 +292,7 @@ def do_piece(parameters, task, start, stop, index, work):
     for block in range(first, end, work.width):
         m = min(work.width, end - block)
         total += block_forward(
-            parameters, task.network, examples, order, block, m, 0, work, backward
+            parameters, task.network, examples, order, block, m, 0, work, backward, draws(task)
         )
         if backward:
             block_errors(parameters, task.network, m, 0, work)
@@ -276,7 +320,28 @@ def do_range(parameters, task, start, stop, index):
             more = sums[piece * n + begin : piece * n + end]
             for i in range(g.size):
                 g[i] = g[i] + more[i]
-        settle_range(parameters, task, 1 / (stop - start), begin, end)
+        settle_range(parameters, task, at_once(task), 1 / (stop - start), begin, end)
+
+
+@helper
+def do_squares(parameters, task, index, work):
+    """Sum the squares of a range of the gradient."""
+    after, scratch = min((index + 1) * RANGE, parameters.size), work.losses
+    total = 0.0
+    for begin in range(index * RANGE, after, scratch.size):
+        g = task.gradient[begin : min(begin + scratch.size, after)]
+        squares = scratch[: g.size]
+        for i in range(g.size):
+            squares[i] = g[i] * g[i]
+        total += long_sum(squares)
+    task.totals[index] = total
+
+
+@helper
+def do_descent(parameters, task, index):
+    """Let a range of the parameters take its step, by a gradient that is known."""
+    end = min((index + 1) * RANGE, parameters.size)
+    settle_range(parameters, task, DESCEND, task.totals[0], index * RANGE, end)
 
 
 @helper
@@ -288,8 +353,12 @@ def do_ticket(parameters, task, kind, start, stop, index, work):
         do_part(parameters, task, start, stop, index, work)
     elif kind == PIECES:
         do_piece(parameters, task, start, stop, index, work)
-    else:
+    elif kind == RANGES:
         do_range(parameters, task, start, stop, index)
+    elif kind == SQUARES:
+        do_squares(parameters, task, index, work)
+    else:
+        do_descent(parameters, task, index)
 
 
 @helper
@@ -339,18 +408,28 @@ def batch_cost(parameters, task, start, stop, work):
             place = layers[l, PLACE]
             end = place + layers[l, N_IN] * layers[l, N_OUT]
             J += penalty(parameters[place:end], rule.l1, rule.l2, work.losses)
+    ranges = (parameters.size + RANGE - 1) // RANGE
     if cut.slots > 0:
         kind, tickets = BLOCKS, (count + cut.width - 1) // cut.width
         then, more = PARTS, cut.parts.shape[0]
     else:
         kind, tickets = PIECES, (count + cut.piece - 1) // cut.piece
-        then, more = RANGES, (parameters.size + RANGE - 1) // RANGE
+        then, more = RANGES, ranges
     do_job(parameters, task, kind, start, stop, tickets, work)
     total = 0.0
     for i in range(tickets):
         total += totals[i]
     if task.purpose != COST:
         do_job(parameters, task, then, start, stop, more, work)
+    if clipped(task):
+        do_job(parameters, task, SQUARES, start, stop, ranges, work)
+        squares = 0.0
+        for i in range(ranges):
+            squares += totals[i]
+        # A norm that is NaN or infinite leaves the gradient as it is: the cost will show it.
+        longer = squares > rule.clip_norm**2 and squares < math.inf
+        totals[0] = rule.clip_norm / math.sqrt(squares) if longer else 1.0
+        do_job(parameters, task, DESCENT, start, stop, ranges, work)
     return J + total / count
 
 
@@ -374,7 +453,7 @@ def take_step(parameters, task, work):
     progress, m = task.progress, task.examples.m
     counts = progress.counts
     start = counts[2]
-    if start == 0:
+    if start == 0 and progress.random[0] != 0:
         shuffle(progress.order, progress.random)
     stop = min(start + task.cut.batch, m)
     counts[0] += 1

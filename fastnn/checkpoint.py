@@ -1,0 +1,161 @@
+"""A fit on disk, so that it can go on after a crash as if nothing had happened."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import is_dataclass
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import validation as check
+from .history import History
+from .kernels.structures import Progress
+
+Array = NDArray[Any]
+
+# Examples that are digested together.
+_ROWS = 4096
+
+
+def _digest(*arrays: Array | None) -> str:
+    """Return a digest of arrays, whatever memory order they have."""
+    found = hashlib.blake2b(digest_size=16)
+    for A in arrays:
+        if A is None:
+            found.update(b"none")
+            continue
+        found.update(f"{A.dtype.str} {A.shape}".encode())
+        rows = A.T  # one example a row
+        for start in range(0, len(rows), _ROWS):
+            found.update(np.ascontiguousarray(rows[start : start + _ROWS]).data)
+    return found.hexdigest()
+
+
+def _said(value: Any) -> Any:
+    """Return what JSON can hold of an argument."""
+    if callable(value) and not is_dataclass(value):
+        return getattr(value, "__qualname__", type(value).__qualname__)
+    return repr(value)
+
+
+class Checkpoint:
+    """Writes a fit to a file every so many epochs, and reads it back."""
+
+    def __init__(
+        self,
+        path: Any,
+        every: int,
+        arguments: dict[str, Any],
+        parameters: Array,
+        progress: Progress,
+        best: Array,
+    ) -> None:
+        from . import persistence
+
+        self._files, self._path, self._every = persistence, path, every
+        self._parameters, self._progress, self._best = parameters, progress, best
+        arguments = dict(arguments)
+        network, examples = arguments.pop("network"), arguments.pop("examples")
+        validation = arguments.pop("validation")
+        self._about = {name: _said(value) for name, value in arguments.items()}
+        self._about["network"] = repr(network)
+        self._about["training examples"] = _digest(*examples)
+        held_out = () if validation is None else network._checked(*validation)
+        self._about["validation examples"] = _digest(*held_out)
+        self._about["parameters before training"] = _digest(parameters)
+        if progress.counts[0] > 0:
+            self._about["moments before training"] = _digest(progress.state)
+
+    def resume(self, history: History) -> None:
+        """Put everything where the file says that it stood, if there is one.
+
+        Raises
+        ------
+        FileFormatError
+            If it is not a checkpoint, or of another fit.
+        """
+        try:
+            arrays, about = self._files.read(self._path)
+        except FileNotFoundError:
+            return
+        self._compare(about)
+        progress = self._progress
+        expected = {
+            "parameters": self._parameters,
+            "best": self._best,
+            "moments": progress.state,
+            "random": progress.random,
+            "order": progress.order,
+        }
+        epochs = len(arrays.get("cost", ()))
+        shapes = {name: (A.shape, A.dtype) for name, A in expected.items()}
+        shapes |= {name: ((epochs,), np.dtype(np.float64)) for name in ("cost", "seconds")}
+        watched = len(arrays.get("validation_cost", ()))
+        shapes["validation_cost"] = ((watched,), np.dtype(np.float64))
+        shapes["counts"] = ((2,), np.dtype(np.int64))
+        if {name: (A.shape, A.dtype) for name, A in arrays.items()} != shapes:
+            raise self._wrong("its arrays are not those of a checkpoint")
+        steps, best_epoch = arrays["counts"].tolist()
+        order = arrays["order"]
+        if order.size and (order.min() < 0 or order.max() >= order.size):
+            raise self._wrong("its order names examples that there are not")
+        if epochs < 1 or watched not in (0, epochs) or not -1 <= best_epoch < epochs:
+            raise self._wrong("its numbers of epochs contradict one another")
+        if epochs > progress.counts[3]:
+            raise ValueError(
+                f"the checkpoint at {self._path} has {epochs} epochs, more than epochs="
+                f"{progress.counts[3]}"
+            )
+        for name, A in expected.items():
+            A[...] = arrays[name]
+        progress.snapshot[...] = self._parameters
+        progress.counts[:2] = steps, epochs
+        progress.costs[:epochs] = arrays["cost"]
+        history.cost = arrays["cost"].tolist()
+        history.seconds = arrays["seconds"].tolist()
+        history.validation_cost = arrays["validation_cost"].tolist()
+        history.best_epoch = None if best_epoch < 0 else best_epoch
+        history.stopped = check.one_of(
+            "stopped", about.get("stopped"), ("epochs", "patience", "progress")
+        )
+
+    def note(self, history: History) -> None:
+        """Write the file if it is time; an epoch has just ended."""
+        epochs, progress = len(history.cost), self._progress
+        ends = epochs == progress.counts[3] or history.stopped != "epochs"
+        if epochs % self._every != 0 and not ends:
+            return
+        best = -1 if history.best_epoch is None else history.best_epoch
+        arrays = {
+            "parameters": self._parameters,
+            "best": self._best,
+            "moments": progress.state,
+            "random": progress.random,
+            "order": progress.order,
+            "cost": np.array(history.cost),
+            "seconds": np.array(history.seconds),
+            "validation_cost": np.array(history.validation_cost),
+            "counts": np.array([progress.counts[0], best], np.int64),
+        }
+        self._files.write(self._path, arrays, {**self._about, "stopped": history.stopped})
+
+    def _compare(self, about: dict[str, Any]) -> None:
+        names = dict.fromkeys(chain(self._about, about))
+        names.pop("stopped", None)
+        if "training examples" not in about:
+            raise self._wrong("it is no checkpoint")
+        for name in names:
+            here, there = self._about.get(name), about.get(name)
+            if here == there:
+                continue
+            digest = "examples" in name or "training" in name
+            what = "differ" if digest else f"were {there} there, and are {here} here"
+            raise self._wrong(
+                f"it is of another fit: {name} {what}. Delete it, or give another path"
+            )
+
+    def _wrong(self, reason: str) -> Exception:
+        return self._files.FileFormatError(f"cannot resume from {self._path}: {reason}")
