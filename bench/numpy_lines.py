@@ -56,6 +56,7 @@ FORWARD = {
     "gelu": gelu,
     "silu": lambda Z: Z * sigmoid(Z),
     "softplus": lambda Z: np.logaddexp(Z.dtype.type(0), Z),
+    "exp": np.exp,
 }
 
 # Those that are one NumPy function take the array to write to.
@@ -64,6 +65,7 @@ _INTO = {
     "tanh": lambda Z, out: np.tanh(Z, out=out),
     "relu": lambda Z, out: np.maximum(Z, 0, out=out),
     "softplus": lambda Z, out: np.logaddexp(Z.dtype.type(0), Z, out=out),
+    "exp": lambda Z, out: np.exp(Z, out=out),
 }
 
 
@@ -85,6 +87,7 @@ DERIVATIVE = {
     "gelu": _gelu_derivative,
     "silu": _silu_derivative,
     "softplus": sigmoid,
+    "exp": np.exp,
 }
 
 
@@ -128,6 +131,13 @@ def cost(A: Array, Y: Array, loss: str) -> float:
         return float(-(Y * np.log(A) + (1 - Y) * np.log(1 - A)).sum() / m)
     if loss == "cross_entropy":
         return float(-(Y * np.log(A)).sum() / m)
+    if loss == "absolute_error":
+        return float(np.abs(A - Y).sum() / m)
+    if loss == "huber":
+        R = np.abs(A - Y)
+        return float(np.where(R <= 1, R * R / 2, R - 0.5).sum() / m)
+    if loss == "poisson":
+        return float((A - Y + Y * np.log(np.where(Y > 0, Y, 1) / A)).sum() / m)
     return float(((A - Y) ** 2).sum() / (2 * m))
 
 

@@ -53,6 +53,7 @@ def _rule(name: str, learning_rate: float, l1: float, l2: float, **numbers: floa
         float(values["beta1"]),
         float(values["beta2"]),
         float(values["epsilon"]),
+        False,
         float(values["weight_decay"]),
         float(l1),
         float(l2),
@@ -65,7 +66,7 @@ def _rule(name: str, learning_rate: float, l1: float, l2: float, **numbers: floa
 class SGD(Optimizer):
     """Gradient descent, with momentum.
 
-    v := momentum v + g;  w := w - learning_rate v, or w - learning_rate (g + momentum v) with
+    v := momentum v - learning_rate g;  w := w + v, or w + momentum v - learning_rate g with
     Nesterov's. Without momentum: w := w - learning_rate g, as in the notes.
 
     Parameters

@@ -248,12 +248,16 @@ def fit(
     threads: int | None = None,
     seed: int | None = None,
     trainer: Callable[..., Callable[[int], None]] | None = None,
+    checked: bool = False,
 ) -> History:
     """Train the network; :meth:`Network.fit` says what the arguments are.
 
-    ``trainer`` takes the steps in place of the device's own, to compare one with another.
+    ``trainer`` takes the steps in place of the device's own, to compare one with another, or to
+    take them on examples of another kind: X, Y and sample_weight are then ``checked`` already.
     """
-    examples = network._checked(X, Y, sample_weight)
+    examples: Any = (X, Y, sample_weight)
+    if not checked:
+        examples = network._checked(X, Y, sample_weight)
     m = examples[0].shape[1]
     epochs = check.integer("epochs", epochs)
     batch = m if batch_size is None else min(check.integer("batch_size", batch_size), m)
@@ -265,7 +269,7 @@ def fit(
         shuffle = check.boolean("shuffle", shuffle, "True, False or a callable")
     if not callable(progress):
         progress = check.boolean("progress", progress, "True, False or a callable")
-    if schedule is not None and not callable(schedule):
+    if not (schedule is None or callable(schedule) or isinstance(schedule, ReduceOnPlateau)):
         raise TypeError(f"schedule must be a function of the time, got {schedule!r}")
     if threads is not None:
         threads = check.integer("threads", threads)

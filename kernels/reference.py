@@ -411,9 +411,9 @@ def optimizer_step(
     alpha = rule.learning_rate if rate is None else rate
     match optimizer:
         case "sgd":
-            first[...] = rule.momentum * first + g
-            move = g + rule.momentum * first if rule.nesterov else first
-            parameters -= (alpha * move).astype(parameters.dtype)
+            first[...] = rule.momentum * first - alpha * g
+            move = rule.momentum * first - alpha * g if rule.nesterov else first
+            parameters += move.astype(parameters.dtype)
         case "rmsprop":
             second[...] = rule.beta2 * second + (1 - rule.beta2) * g**2
             move = g / (np.sqrt(second) + rule.epsilon)
@@ -427,7 +427,10 @@ def optimizer_step(
             second[...] = rule.beta2 * second + (1 - rule.beta2) * g**2
             first_hat = first / (1 - rule.beta1**step)
             second_hat = second / (1 - rule.beta2**step)
-            move = first_hat / (np.sqrt(second_hat) + rule.epsilon)
+            epsilon = rule.epsilon
+            if rule.epsilon_first:
+                epsilon /= math.sqrt(1 - rule.beta2**step)
+            move = first_hat / (np.sqrt(second_hat) + epsilon)
             parameters -= (alpha * move).astype(parameters.dtype)
         case _:
             raise ValueError(f"unknown optimizer {optimizer!r}")

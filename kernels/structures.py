@@ -57,6 +57,7 @@ class Rule(NamedTuple):
     beta1: float
     beta2: float
     epsilon: float
+    epsilon_first: bool  # added to the root before that is corrected for the moments' start at 0
     weight_decay: float
     l1: float
     l2: float

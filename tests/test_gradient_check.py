@@ -15,7 +15,11 @@ from fastnn.kernels.codes import ACTIVATIONS, LOSSES
 
 FLOATS = (np.float32, np.float64)
 DEVICES = ("cpu", "numpy")
-OUTPUTS = {"binary_cross_entropy": ("sigmoid",), "cross_entropy": ("softmax",)}
+OUTPUTS = {
+    "binary_cross_entropy": ("sigmoid",),
+    "cross_entropy": ("softmax",),
+    "poisson": ("exp",),
+}
 # What a gradient may be off by; the check's own tolerance is wider.
 ROUNDING = {np.float32: 2e-6, np.float64: 1e-9}
 
@@ -124,6 +128,8 @@ def problem(sizes, loss, m=9, dtype=np.float64, seed=0):
         Y = np.eye(n, dtype=dtype)[:, random.integers(0, n, m)]
     elif loss == "binary_cross_entropy":
         Y = random.integers(0, 2, (n, m)).astype(dtype)
+    elif loss == "poisson":
+        Y = random.poisson(1.0, (n, m)).astype(dtype)
     else:
         Y = random.standard_normal((n, m)).astype(dtype)
     return X, Y, random.uniform(0.1, 3, m)
@@ -155,7 +161,9 @@ def assert_passes(net, X, Y, *penalties):
 def test_every_activation_and_loss(hidden, loss, device, dtype):
     for output in OUTPUTS.get(loss, ACTIVATIONS):
         sizes = [4, 5, 3, 3]
-        net = network(sizes, [hidden, hidden, output], loss, dtype, device)
+        # The exponential of an exponential leaves the range of numbers.
+        second = "tanh" if hidden == "exp" else hidden
+        net = network(sizes, [hidden, second, output], loss, dtype, device)
         X, Y, weights = problem(sizes, loss, dtype=dtype)
         assert_passes(net, X, Y)
         if output == "identity" or loss != "squared_error":

@@ -127,7 +127,7 @@ def test_each_epoch_visits_every_example_once(device):
 
 def test_shuffle_follows_the_seed_and_differs_between_epochs():
     orders = []
-    state = fastnn.training._random_state(5)
+    state = fastnn.training.random_state(5)
     for _ in range(3):
         order = np.arange(50)
         reference.shuffle(order, state)
@@ -135,13 +135,13 @@ def test_shuffle_follows_the_seed_and_differs_between_epochs():
         orders.append(tuple(order))
     assert len(set(orders)) == 3
     again = np.arange(50)
-    reference.shuffle(again, fastnn.training._random_state(5))
+    reference.shuffle(again, fastnn.training.random_state(5))
     assert tuple(again) == orders[0]
 
 
 def test_shuffle_is_fair():
     # Each of the 4! orders about equally often: chi-squared with 23 degrees of freedom.
-    state, counts, n = fastnn.training._random_state(0), {}, 12_000
+    state, counts, n = fastnn.training.random_state(0), {}, 12_000
     for _ in range(n):
         order = np.arange(4)
         reference.shuffle(order, state)

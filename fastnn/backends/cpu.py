@@ -591,7 +591,7 @@ def network_cost(
         space.architecture,
         space.cut,
         _examples(X, Y, sample_weight),
-        Rule(0, 0.0, 0.0, False, 0.0, 0.0, 0.0, 0.0, l1, l2, 0.0, 0),
+        Rule(0, 0.0, 0.0, False, 0.0, 0.0, 0.0, False, 0.0, l1, l2, 0.0, 0),
         _NO_PROGRESS[X.dtype.itemsize],
         none if gradient is None else gradient,
         space.sums,

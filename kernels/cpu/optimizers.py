@@ -2,10 +2,11 @@
 
 g = dJ/dw = scale * gradient + l1 sign(w) + l2 w        (penalties: weights only)
 
-SGD       v := mu v + g;  w := w - alpha v,   or w - alpha (g + mu v) with Nesterov
+SGD       v := mu v - alpha g;  w := w + v,   or w + mu v - alpha g with Nesterov
 RMSprop   s := beta2 s + (1 - beta2) g^2;  w := w - alpha g / (sqrt(s) + eps)
 Adam      v := beta1 v + (1 - beta1) g, s as above;
           w := w - alpha (v / (1 - beta1^t)) / (sqrt(s / (1 - beta2^t)) + eps)
+          or, as scikit-learn, / ((sqrt(s) + eps) / sqrt(1 - beta2^t))
 AdamW     Adam, after w := w (1 - alpha decay)           (decay: weights only)
 """
 
@@ -66,12 +67,13 @@ def update(w, g, first, second, rule, rate, decay, step, scale):
                 w[i] = w[i] - alpha * (scale * g[i])
         elif rule.nesterov:
             for i in range(w.size):
-                first[i] = mu * first[i] + scale * g[i]
-                w[i] = w[i] - alpha * (scale * g[i] + mu * first[i])
+                move = alpha * (scale * g[i])
+                first[i] = mu * first[i] - move
+                w[i] = w[i] + (mu * first[i] - move)
         else:
             for i in range(w.size):
-                first[i] = mu * first[i] + scale * g[i]
-                w[i] = w[i] - alpha * first[i]
+                first[i] = mu * first[i] - alpha * (scale * g[i])
+                w[i] = w[i] + first[i]
         return
     beta2, rest2 = real(rule.beta2), real(1 - rule.beta2)
     epsilon = real(rule.epsilon)
@@ -84,7 +86,10 @@ def update(w, g, first, second, rule, rate, decay, step, scale):
         beta1, rest1 = real(rule.beta1), real(1 - rule.beta1)
         # The corrections for the moments' start at zero, made once per step.
         alpha_hat = real(rate / (1 - rule.beta1**step))
-        root_hat = real(1 / math.sqrt(1 - rule.beta2**step))
+        correction = 1 / math.sqrt(1 - rule.beta2**step)
+        root_hat = real(correction)
+        if rule.epsilon_first:
+            epsilon = real(rule.epsilon * correction)
         keep = real(1 - rate * decay)
         for i in range(w.size):
             d = scale * g[i]

@@ -94,7 +94,7 @@ def opened(told):
         ),
         Rule(
             rule[0], rule[1], rule[2], rule[3], rule[4],
-            rule[5], rule[6], rule[7], rule[8], rule[9], rule[10], rule[11],
+            rule[5], rule[6], rule[7], rule[8], rule[9], rule[10], rule[11], rule[12],
         ),
         Progress(
             progress[0], progress[1], progress[2], progress[3],
