@@ -18,7 +18,7 @@ from conftest import ENTRANTS
 from fastnn.backends import cpu
 from fastnn.backends import numpy as numpy_backend
 from fastnn.kernels import reference
-from fastnn.training import new_progress
+from fastnn.training import kept_draws, new_progress
 
 
 class Workload(NamedTuple):
@@ -28,6 +28,8 @@ class Workload(NamedTuple):
     m: int
     batch: int
     optimizer: Any
+    dropout: float = 0.0
+    clip_norm: float = 0.0
 
 
 WORKLOADS = [
@@ -35,6 +37,8 @@ WORKLOADS = [
     Workload([32, 1], "relu", "binary_cross_entropy", 100_000, 100_000, fastnn.SGD(0.1)),
     Workload([64, 64, 10], "relu", "cross_entropy", 1437, 32, fastnn.Adam()),
     Workload([32, 64, 64, 1], "relu", "binary_cross_entropy", 8192, 32, fastnn.SGD(0.01)),
+    Workload([32, 64, 64, 1], "relu", "binary_cross_entropy", 8192, 32, fastnn.SGD(0.01), 0.2),
+    Workload([32, 64, 64, 1], "relu", "binary_cross_entropy", 8192, 32, fastnn.SGD(0.01), 0, 1.0),
     Workload([32, 64, 64, 1], "tanh", "binary_cross_entropy", 65536, 256, fastnn.SGD(0.01)),
     Workload([784, 128, 10], "relu", "cross_entropy", 12800, 128, fastnn.SGD(0.01)),
     Workload([784, 512, 512, 10], "relu", "cross_entropy", 2560, 256, fastnn.SGD(0.01)),
@@ -44,7 +48,8 @@ WORKLOADS = [
 def _name(work: Workload) -> str:
     sizes = "-".join(map(str, work.sizes))
     rule = type(work.optimizer).__name__
-    return f"{sizes} {work.hidden}, batch {work.batch} of {work.m}, {rule}"
+    more = ", dropout" if work.dropout else ", clipped" if work.clip_norm else ""
+    return f"{sizes} {work.hidden}, batch {work.batch} of {work.m}, {rule}{more}"
 
 
 def _data(work: Workload, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -64,8 +69,9 @@ def _epoch(work: Workload, dtype: Any, backend: str) -> Callable[[], Any]:
     shuffled = work.batch < work.m
     progress = new_progress(net.parameters, work.m, 10**6, shuffled=shuffled, seed=0)
     trainer = {"fastnn": cpu.trainer, "numpy": partial(numpy_backend.trainer, dtype=dtype)}[backend]
-    rule = work.optimizer.rule(0.0, 0.0)
-    told = (net.parameters, net._description, X, Y, None, work.batch, rule, (), progress)
+    rule = work.optimizer.rule(0.0, 0.0)._replace(clip_norm=work.clip_norm)
+    keep = kept_draws(work.dropout, net.activations)
+    told = (net.parameters, net._description, X, Y, None, work.batch, rule, keep, progress)
     advance = trainer(*told)
 
     def epoch() -> float:

@@ -158,4 +158,5 @@ class Checkpoint:
             )
 
     def _wrong(self, reason: str) -> Exception:
-        return self._files.FileFormatError(f"cannot resume from {self._path}: {reason}")
+        error: Exception = self._files.FileFormatError(f"cannot resume from {self._path}: {reason}")
+        return error

@@ -123,8 +123,12 @@ class _Rates:
     ) -> None:
         self._progress, self._batch, self._m = progress, batch, m
         self._first_epoch = history.first_epoch
-        self._plateau = PlateauState(schedule) if isinstance(schedule, ReduceOnPlateau) else None
-        self._schedule = None if self._plateau is not None else schedule
+        self._plateau: PlateauState | None = None
+        self._schedule: Schedule | None = None
+        if isinstance(schedule, ReduceOnPlateau):
+            self._plateau = PlateauState(schedule)
+        else:
+            self._schedule = schedule
         for i in range(len(history.cost)):
             self.note(history, i)
 

@@ -309,7 +309,8 @@ def _all_layers(
     dtype: Any,
 ) -> tuple[list[Array], list[Array]]:
     """Return A_0 = X, A_1, ..., A_L and Z_1, ..., Z_L; hidden A times their masks, if given."""
-    A, Z = [np.asarray(X, dtype)], []
+    A: list[Array] = [np.asarray(X, dtype)]
+    Z: list[Array] = []
     for W, b, activation in zip(*layers(parameters, sizes), activations, strict=True):
         a, z = layer_forward(A[-1], W, b, activation, dtype=dtype)
         l = len(Z)

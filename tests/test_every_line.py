@@ -90,6 +90,7 @@ def test_costs(loss):
 
 @pytest.mark.parametrize("hidden", ACTIVATIONS)
 def test_networks(hidden):
+    hidden = "tanh" if hidden == "exp" else hidden  # exp of exp leaves the range of numbers
     X, labels = normal(2, 17), np.arange(17) % 2
     for i, (output, loss) in enumerate(
         [
@@ -98,6 +99,9 @@ def test_networks(hidden):
             ("identity", "squared_error"),
             ("tanh", "squared_error"),
             ("softmax", "squared_error"),
+            ("exp", "poisson"),
+            ("identity", "absolute_error"),
+            ("tanh", "huber"),
         ]
     ):
         Y = labels if loss == "cross_entropy" else fastnn.preprocessing.one_hot(labels, 2)
@@ -132,6 +136,21 @@ def test_rules(rule):
     for net in nets:
         net.fit(X, Y, 3, optimizer=rule, l1=1e-3, l2=1e-2)
     np.testing.assert_allclose(nets[0].parameters, nets[1].parameters, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "options", [dict(dropout=0.4), dict(clip_norm=0.01), dict(schedule=fastnn.InverseDecay())]
+)
+@pytest.mark.parametrize("m", [5, 150])
+def test_options(options, m):
+    X, Y = normal(2, m), normal(1, m)
+    nets = [
+        fastnn.Network([2, 5, 1], ["relu", "identity"], device=device)
+        for device in ("cpu", "numpy")
+    ]
+    for net in nets:
+        net.fit(X, Y, 2, optimizer=fastnn.Adam(0.01), **options)
+    np.testing.assert_allclose(nets[0].parameters, nets[1].parameters, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("threads", ["1", "3"])

@@ -11,9 +11,10 @@ import numpy as np
 from .. import datasets, preprocessing
 from ..backends import numpy as numpy_backend
 from ..device import selected
+from ..history import History
 from ..network import Network
 from ..optimizers import Adam
-from ..training import History, fit
+from ..training import fit
 
 _NETWORKS = (
     ("softmax regression", [64, 10]),
