@@ -10,7 +10,7 @@ One example a column: ``X`` is ``(n_x, m)``. Rows of examples are passed as ``X.
 array([0, 1, 1, 0])
 """
 
-from . import datasets, functional, preprocessing
+from . import convert, datasets, functional, preprocessing
 from ._version import __version__
 from .device import Device, DeviceError, devices, use_device
 from .gradient_check import GradientCheck, check_gradient, numerical_gradient
@@ -45,6 +45,7 @@ __all__ = [
     "WarmUp",
     "__version__",
     "check_gradient",
+    "convert",
     "datasets",
     "devices",
     "functional",
