@@ -176,8 +176,8 @@ def _layers(nn: Any, model: Any) -> list[Layer]:
         # Exactly these classes: a subclass may compute anything.
         known = type(module) is getattr(nn, kind, None)
         if known and kind == "Linear":
-            bias = None if module.bias is None else array_of_tensor(f"{name}.bias", module.bias)
             weight = array_of_tensor(f"{name}.weight", module.weight)
+            bias = None if module.bias is None else array_of_tensor(f"{name}.bias", module.bias)
             layers.append(Layer(f"{name} (Linear)", weight, bias))
         elif known and kind in _ACTIVATIONS:
             activation = _activation(name, kind, module)
