@@ -105,7 +105,10 @@ def test_names_are_places_in_the_sequential(activation):
         ({"2.bias": np.ones((2, 1), "f4")}, r"its biases have shape \(2, 1\)"),
         ({"2.weight": np.ones((2, 5), "f4")}, "it takes 5 inputs, but layer '0' before it has 3"),
         ({"2.weight": np.ones((0, 3), "f4")}, r"layer '2': its weights, \(0, 3\), hold no value"),
-        ({"2.bias": np.ones(2)}, "its biases are float64, but the weights of layer '0' are float32"),
+        (
+            {"2.bias": np.ones(2)},
+            "its biases are float64, but the weights of layer '0' are float32",
+        ),
         ({"2.weight": np.ones((2, 3), "f2")}, "'2.weight' has type float16: cast to float32 first"),
         ({"2.weight": np.ones((2, 3), int)}, "type int64: expected float32 or float64"),
         ({"2.weight": "words"}, "'2.weight' has type str.*: expected float32"),
@@ -234,6 +237,7 @@ def test_nested_modules_and_modules_that_do_nothing(torch):
     [
         ("cross_entropy", 3, "softmax"),
         ("binary_cross_entropy", 1, "sigmoid"),
+        ("poisson", 1, "exp"),
         ("squared_error", 2, "identity"),
         (None, 2, "identity"),
     ],
@@ -249,11 +253,13 @@ def test_a_last_linear_gives_logits_if_the_loss_takes_them(torch, loss, n_y, out
     X, random = rows(20, 4, np.float32), np.random.default_rng(4)
     y = random.integers(0, max(n_y, 2), 20)
     logits = module(torch.from_numpy(X))
-    if n_y == 1:
-        targets = torch.from_numpy(y[:, np.newaxis].astype(np.float32))
-        J = torch.nn.functional.binary_cross_entropy_with_logits(logits, targets)
-    else:
-        J = torch.nn.functional.cross_entropy(logits, torch.from_numpy(y))
+    column = torch.from_numpy(y[:, np.newaxis].astype(np.float32))
+    J = {
+        "cross_entropy": lambda: torch.nn.CrossEntropyLoss()(logits, torch.from_numpy(y)),
+        "binary_cross_entropy": lambda: torch.nn.BCEWithLogitsLoss()(logits, column),
+        # Ours is zero where every prediction is right: y log y - y more, here -1 for each 1.
+        "poisson": lambda: torch.nn.PoissonNLLLoss()(logits, column) - column.mean(),
+    }[loss]()
     assert net.cost(X.T, y) == pytest.approx(J.item(), rel=1e-5)
     bare = to_torch(net, logits=True)
     assert_same_bits(bare(torch.from_numpy(X)).detach().numpy(), logits.detach().numpy())
@@ -264,6 +270,8 @@ def test_an_output_of_its_own_is_kept(torch):
     module = torch.nn.Sequential(layer(torch, 4, 1), torch.nn.Sigmoid())
     assert from_torch(module, loss="squared_error").loss == "squared_error"
     assert from_torch(module, loss="binary_cross_entropy").activations == ("sigmoid",)
+    net = from_torch(module, loss="huber", delta=2.0)
+    assert (net.loss, net.delta) == ("huber", 2.0)
     with pytest.raises(ConversionError, match="'cross_entropy' needs the output activation"):
         from_torch(module, loss="cross_entropy")
 
@@ -282,10 +290,10 @@ def test_logits_of_an_output_without(torch):
 
 
 def test_an_activation_without_a_module(torch):
-    if "exp" not in ACTIVATIONS:
-        pytest.skip("every activation of this version has a module")
     with pytest.raises(ConversionError, match="layer 0: PyTorch has no module for .*'exp'"):
         to_torch(fastnn.Network([2, 3, 1], ["exp", "identity"]))
+    with pytest.raises(ConversionError, match="layer 0: .*as output those that logits=True leaves"):
+        to_torch(fastnn.Network([2, 1], ["exp"]))
 
 
 def test_the_module_is_a_copy_that_trains_and_leaves_the_random_state(torch):

@@ -18,8 +18,12 @@ from .errors import ConversionError
 
 Array = NDArray[Any]
 
-# The losses that are computed from logits in other libraries, and what turns these into outputs.
-_OUTPUT_OF_LOSS = {"binary_cross_entropy": "sigmoid", "cross_entropy": "softmax"}
+# The losses that other libraries compute from logits, and what turns these into outputs.
+OUTPUT_OF_LOSS = {
+    "binary_cross_entropy": "sigmoid",
+    "cross_entropy": "softmax",
+    "poisson": "exp",
+}
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,10 @@ def float_array(name: str, value: object) -> Array:
 
 
 def network_of(
-    layers: Sequence[Layer], activations: str | Sequence[str] | None = None, loss: str | None = None
+    layers: Sequence[Layer],
+    activations: str | Sequence[str] | None = None,
+    loss: str | None = None,
+    delta: float = 1.0,
 ) -> Network:
     """Return the network with these layers and a copy of their parameters.
 
@@ -77,10 +84,10 @@ def network_of(
     if activations is None:
         names = [known_activation(layer.name, layer.activation) for layer in layers]
         if names[-1] == "identity" and loss is not None:
-            names[-1] = _OUTPUT_OF_LOSS.get(loss, "identity")
+            names[-1] = OUTPUT_OF_LOSS.get(loss, "identity")
         activations = names
     try:
-        network = Network(sizes, activations, loss, dtype, initializer="zeros")
+        network = Network(sizes, activations, loss, dtype, initializer="zeros", delta=delta)
     except ValueError as error:
         raise ConversionError(str(error)) from None
     for layer, W, b in zip(layers, network.W, network.b, strict=True):

@@ -25,6 +25,7 @@ def from_flax(
     loss: str | None = None,
     *,
     order: Sequence[str] | None = None,
+    delta: float = 1.0,
 ) -> Network:
     """Return the network of a tree of parameters, as Flax and pure JAX code keep them.
 
@@ -43,6 +44,8 @@ def from_flax(
         The names of the layers from first to last, ``"outer/inner"`` where they are nested. It
         is needed where the names differ in more than their numbers: JAX sorts the keys of
         dictionaries, so their order says nothing.
+    delta : float
+        Of the loss huber.
 
     Returns
     -------
@@ -76,7 +79,8 @@ def from_flax(
     else:
         found = type(params).__name__
         raise TypeError(f"params must be a mapping or a sequence of layers, got {found}")
-    return network_of([_layer(name, *parts) for name, parts in named.items()], activations, loss)
+    layers = [_layer(name, *parts) for name, parts in named.items()]
+    return network_of(layers, activations, loss, delta)
 
 
 def to_flax(network: Network) -> dict[str, dict[str, dict[str, Array]]]:

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 
 from ..kernels.codes import LOSSES
 from ..network import Network
-from .chain import Layer, network_of, optional
+from .chain import OUTPUT_OF_LOSS, Layer, network_of, optional
 from .errors import ConversionError
 from .onnx_graph import ACCEPTED, DOMAINS, Graph
 from .onnx_match import match_activation
-from .onnx_writer import LOSS_KEY
+from .onnx_writer import DELTA_KEY, LOSS_KEY
 
 Array = NDArray[Any]
 
@@ -31,7 +31,9 @@ _OLDEST_OPSET = 7
 _PASSING = ("Identity", "Dropout", "Cast", "Flatten", "Reshape")
 
 
-def from_onnx(model_or_path: Any, loss: str | None = None) -> Network:
+def from_onnx(
+    model_or_path: Any, loss: str | None = None, *, delta: float | None = None
+) -> Network:
     """Return the network that an ONNX model computes.
 
     Parameters
@@ -46,8 +48,11 @@ def from_onnx(model_or_path: Any, loss: str | None = None) -> Network:
         is given, from the folder of the model.
     loss : str, optional
         As in :class:`fastnn.Network`; unless given, the one that :func:`to_onnx` noted down. A
-        model that ends in a dense layer ends in logits if the loss is ``"cross_entropy"`` or
-        ``"binary_cross_entropy"``: the network's last activation is then softmax or sigmoid.
+        model that ends in a dense layer ends in logits if the loss is ``"cross_entropy"``,
+        ``"binary_cross_entropy"`` or ``"poisson"``: the network's last activation is then
+        softmax, sigmoid or exp.
+    delta : float, optional
+        Of the loss huber; unless given, what :func:`to_onnx` noted down, or 1.
 
     Returns
     -------
@@ -84,13 +89,24 @@ def from_onnx(model_or_path: Any, loss: str | None = None) -> Network:
     onnx = optional("onnx", "onnx")
     model = _valid(onnx, _loaded(onnx, model_or_path))
     layers = _shapes_checked(*_chain(Graph(onnx, model.graph)))
-    return network_of(layers, loss=_noted_loss(model) if loss is None else loss)
+    notes = {entry.key: entry.value for entry in model.metadata_props}
+    if loss is None:
+        loss = _noted_loss(notes)
+    return network_of(layers, loss=loss, delta=_noted_delta(notes) if delta is None else delta)
 
 
-def _noted_loss(model: Any) -> str | None:
-    noted = {entry.key: entry.value for entry in model.metadata_props}.get(LOSS_KEY)
-    # The two that say what the output is follow from it; a note is not to add an activation.
-    return noted if noted in LOSSES and "cross_entropy" not in noted else None
+def _noted_loss(notes: dict[str, str]) -> str | None:
+    noted = notes.get(LOSS_KEY)
+    # Those that need one output follow from it; a note is not to add an activation.
+    return noted if noted in LOSSES and noted not in OUTPUT_OF_LOSS else None
+
+
+def _noted_delta(notes: dict[str, str]) -> float:
+    noted = notes.get(DELTA_KEY, "1")
+    try:
+        return float(noted)
+    except ValueError:
+        raise ConversionError(f"the model notes {DELTA_KEY}={noted!r}; expected a number") from None
 
 
 def _loaded(onnx: Any, model_or_path: Any) -> Any:

@@ -16,7 +16,7 @@ from .onnx_forms import FORMS, Op, Tree
 # The oldest opset in which every operator that is written means what it means today.
 _OLDEST_OPSET = 13
 
-LOSS_KEY = "fastnn.loss"
+LOSS_KEY, DELTA_KEY = "fastnn.loss", "fastnn.delta"
 
 
 def to_onnx(network: Network, path: str | os.PathLike[str] | None = None, opset: int = 17) -> Any:
@@ -74,7 +74,10 @@ def to_onnx(network: Network, path: str | os.PathLike[str] | None = None, opset:
         ir_version=onnx.helper.find_min_ir_version_for(opsets),
         producer_name="fastnn",
     )
-    onnx.helper.set_model_props(model, {LOSS_KEY: network.loss})
+    notes = {LOSS_KEY: network.loss}
+    if network.loss == "huber":
+        notes[DELTA_KEY] = repr(network.delta)
+    onnx.helper.set_model_props(model, notes)
     onnx.checker.check_model(model, full_check=True)
     if path is not None:
         onnx.save_model(model, os.fspath(path))

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..kernels.codes import LEAK
 from ..network import Network
-from .chain import Layer, network_of, optional
+from .chain import OUTPUT_OF_LOSS, Layer, network_of, optional
 from .errors import ConversionError
 from .state_dict import array_of_tensor, layers_of_state, to_state_dict
 
@@ -38,6 +38,8 @@ def from_torch(
     module_or_state_dict: Any,
     activations: str | Sequence[str] | None = None,
     loss: str | None = None,
+    *,
+    delta: float = 1.0,
 ) -> Network:
     """Return the network that a PyTorch model, or the dictionary of its parameters, stands for.
 
@@ -46,15 +48,19 @@ def from_torch(
     module_or_state_dict : torch.nn.Sequential, torch.nn.Linear, or mapping of str to array
         A Sequential, nested or not, of Linear, Identity, Dropout, ReLU, LeakyReLU(0.01), ELU,
         GELU, SiLU, Softplus, Sigmoid, Tanh and Softmax(1); Flatten may come first. Dropout is
-        left out: it does nothing in inference, and fastnn has none. A dictionary has the
-        weights (n_out, n_in) and biases (n_out,) of each layer, in the order of the layers, as
-        arrays or tensors; for arrays PyTorch need not be installed.
+        left out: it does nothing in inference, and to train with it is asked of
+        :meth:`fastnn.Network.fit`. A dictionary has the weights (n_out, n_in) and biases
+        (n_out,) of each layer, in the order of the layers, as arrays or tensors; for arrays
+        PyTorch need not be installed.
     activations : str or sequence of str
         For a dictionary, which does not know them: as in :class:`fastnn.Network`.
     loss : str, optional
         As in :class:`fastnn.Network`. A module that ends in a Linear ends in logits if the loss
-        is ``"cross_entropy"`` (CrossEntropyLoss) or ``"binary_cross_entropy"``
-        (BCEWithLogitsLoss): the network's last activation is then softmax or sigmoid.
+        is ``"cross_entropy"`` (CrossEntropyLoss), ``"binary_cross_entropy"``
+        (BCEWithLogitsLoss) or ``"poisson"`` (PoissonNLLLoss): the network's last activation is
+        then softmax, sigmoid or exp.
+    delta : float
+        Of the loss huber.
 
     Returns
     -------
@@ -90,14 +96,14 @@ def from_torch(
             raise TypeError(
                 "a dictionary of parameters does not know its activations: give activations="
             )
-        return network_of(layers_of_state(module_or_state_dict), activations, loss)
+        return network_of(layers_of_state(module_or_state_dict), activations, loss, delta)
     if activations is not None:
         raise TypeError("the activations are read from the module: leave activations= out")
     torch = optional("torch", "torch")
     if not isinstance(module_or_state_dict, torch.nn.Module):
         found = type(module_or_state_dict).__name__
         raise TypeError(f"expected a torch.nn.Module or a dictionary of arrays, got {found}")
-    return network_of(_layers(torch.nn, module_or_state_dict), loss=loss)
+    return network_of(_layers(torch.nn, module_or_state_dict), loss=loss, delta=delta)
 
 
 def to_torch(network: Network, logits: bool = False) -> Any:
@@ -108,8 +114,8 @@ def to_torch(network: Network, logits: bool = False) -> Any:
     network : Network
         Its parameters are copied.
     logits : bool
-        Whether to leave out the last sigmoid or softmax, for PyTorch's BCEWithLogitsLoss and
-        CrossEntropyLoss.
+        Whether to leave out a last sigmoid, softmax or exp, for PyTorch's BCEWithLogitsLoss,
+        CrossEntropyLoss and PoissonNLLLoss.
 
     Returns
     -------
@@ -119,8 +125,8 @@ def to_torch(network: Network, logits: bool = False) -> Any:
     Raises
     ------
     ConversionError
-        If PyTorch has no module for an activation, or logits are asked of a network whose
-        output is neither sigmoid nor softmax.
+        If PyTorch has no module for an activation, as for exp, or logits are asked of a network
+        with another output.
     ImportError
         If PyTorch is not installed.
 
@@ -136,10 +142,11 @@ def to_torch(network: Network, logits: bool = False) -> Any:
       (3): Softmax(dim=1)
     )
     """
-    if logits and network.activations[-1] not in ("sigmoid", "softmax"):
+    outputs = OUTPUT_OF_LOSS.values()
+    if logits and network.activations[-1] not in outputs:
         raise ConversionError(
             f"the last layer ({network.activations[-1]}) has no logits: logits=True leaves out a"
-            " last sigmoid or softmax"
+            f" last {', '.join(outputs)}"
         )
     torch = optional("torch", "torch")
     dtype = getattr(torch, network.dtype.name)
@@ -149,10 +156,9 @@ def to_torch(network: Network, logits: bool = False) -> Any:
         # skip_init: drawing weights that are overwritten would move PyTorch's random state.
         linear = torch.nn.utils.skip_init(torch.nn.Linear, n_in, n_out, device="cpu", dtype=dtype)
         modules.append(linear)
-        if activation != "identity":
+        last = l == len(network.W) - 1
+        if activation != "identity" and not (last and logits):
             modules.append(_module(torch.nn, l, activation))
-    if logits:
-        modules.pop()
     sequential = torch.nn.Sequential(*modules)
     state = to_state_dict(network)
     sequential.load_state_dict({name: torch.from_numpy(array) for name, array in state.items()})
@@ -163,7 +169,8 @@ def _module(nn: Any, l: int, activation: str) -> Any:
     if activation not in _MODULES:
         raise ConversionError(
             f"layer {l}: PyTorch has no module for the activation {activation!r};"
-            f" convertible are identity, {', '.join(_MODULES)}"
+            f" convertible are identity, {', '.join(_MODULES)}, and as output those that"
+            " logits=True leaves out"
         )
     kind, attributes = _MODULES[activation]
     return getattr(nn, kind)(**{name: values[0] for name, values in attributes.items()})
