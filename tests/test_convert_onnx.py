@@ -25,7 +25,7 @@ onnx = pytest.importorskip("onnx", reason="ONNX is what is converted")
 
 from onnx import helper, numpy_helper, parser  # noqa: E402
 
-OPSETS = [13, 17, 20, 24]
+OPSETS = [13, 17, 20, 21]
 
 rng = np.random.default_rng(5)
 W = rng.normal(size=(3, 4)).astype(np.float32)
@@ -133,7 +133,9 @@ def test_names_shapes_and_versions():
         ("elu", 17, np.float32, ["Gemm", "Elu"]),
         ("gelu", 20, np.float32, ["Gemm", "Gelu"]),
         ("gelu", 19, np.float32, ["Gemm", "Div", "Erf", "Add", "Mul", "Mul"]),
-        ("silu", 24, np.float32, ["Gemm", "Sigmoid", "Mul"]),
+        ("silu", 20, np.float32, ["Gemm", "Sigmoid", "Mul"]),
+        ("silu", 20, np.float64, ["Gemm", "Neg", "Exp", "Add", "Div"]),
+        ("softplus", 17, np.float32, ["Gemm", "Softplus"]),
     ],
 )
 def test_which_operators_are_written(activation, opset, dtype, kinds):
@@ -273,6 +275,29 @@ def test_gelu_in_other_orders(nodes):
     net, X = from_onnx(model), rows(9, 4, np.float32)
     assert net.activations == ("gelu",)
     assert_outputs(run(model, X), net, X)
+
+
+@pytest.mark.compiled
+@pytest.mark.parametrize("order", ["Mul(Z, S)", "Mul(S, Z)"])
+def test_silu_of_others(order):
+    model = graph(f"Z = Gemm(X, W) S = Sigmoid(Z) A = {order}", W=W.T)
+    net, X = from_onnx(model), rows(9, 4, np.float32)
+    assert net.activations == ("silu",)
+    assert_outputs(run(model, X), net, X)
+
+
+def test_swish_of_opset_24():
+    if onnx.defs.onnx_opset_version() < 24:
+        pytest.skip("this version of onnx does not know Swish")
+    for attributes, known in (("", True), ("<alpha=1.0>", True), ("<alpha=1.7>", False)):
+        model = graph(f"Z = Gemm(X, W) A = Swish{attributes}(Z)", opset=24, W=W.T)
+        if known:
+            assert from_onnx(model).activations == ("silu",)
+            continue
+        with pytest.raises(
+            ConversionError, match=r"\(Swish\): it cannot be converted with alpha=1.7"
+        ):
+            from_onnx(model)
 
 
 def test_images_are_flattened_first():

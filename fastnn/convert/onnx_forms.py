@@ -56,9 +56,10 @@ _GELU = tuple(
     )
 )
 
-# The writer takes the first form that suits the opset and the type. ONNX Runtime has no Elu,
-# Softplus and Erf in float64, so there the first two are put together from others; and ONNX keeps
-# the slope of LeakyRelu in float32, whose 0.01 is off by 2e-10.
+# The writer takes the first form that suits the opset and the type. In float64 ONNX Runtime has no
+# Elu, Softplus and Erf, so the first two are put together from others, as is SiLU, whose product
+# its versions up to 1.24 at least replace by an operator that it then misses. And ONNX keeps the
+# slope of LeakyRelu in float32, whose 0.01 is off by 2e-10.
 FORMS: dict[str, tuple[Form, ...]] = {
     "sigmoid": (Form(_op("Sigmoid", Z)),),
     "tanh": (Form(_op("Tanh", Z)),),
@@ -75,7 +76,8 @@ FORMS: dict[str, tuple[Form, ...]] = {
     ),
     "gelu": (Form(_op("Gelu", Z, approximate=("none",)), since=20), *_GELU),
     "silu": (
-        Form(_op("Mul", Z, _op("Sigmoid", Z))),
+        Form(_op("Mul", Z, _op("Sigmoid", Z)), float64=False),
+        Form(_op("Div", Z, _op("Add", _op("Exp", _op("Neg", Z)), 1.0))),
         Form(_op("Swish", Z, alpha=(1.0,)), since=24),
     ),
     "softplus": (

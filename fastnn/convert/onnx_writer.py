@@ -51,8 +51,8 @@ def to_onnx(network: Network, path: str | os.PathLike[str] | None = None, opset:
     -----
     GELU is the operator Gelu from opset 20 on, else x (1 + erf(x / sqrt 2)) / 2. ONNX Runtime
     1.32 computes neither in float64: convert a float32 network for it. In float64, leaky ReLU,
-    ELU and softplus are written as several operators, because ONNX keeps the slope in float32
-    and ONNX Runtime has no Elu and Softplus of that type.
+    ELU, SiLU and softplus are written as several operators, because ONNX keeps the slope in
+    float32 and ONNX Runtime has no Elu and Softplus of that type.
 
     Examples
     --------
