@@ -21,11 +21,22 @@ MODULES = [
 ]
 
 
+# What the examples of a module need beside fastnn, and what code that is read here may import.
+NEEDS = {
+    "fastnn.plotting": "matplotlib",
+    "fastnn.convert.scikit": "sklearn",
+    "fastnn.convert.pytorch": "torch",
+    "fastnn.convert.onnx_reader": "onnx",
+    "fastnn.convert.onnx_writer": "onnx",
+}
+OPTIONAL = ("torch", "sklearn", "onnx")
+
+
 @pytest.mark.compiled
 @pytest.mark.parametrize("name", ["fastnn", *MODULES])
 def test_examples_in_docstrings_run(name):
-    if name == "fastnn.plotting":
-        pytest.importorskip("matplotlib", reason="the examples of fastnn.plotting draw")
+    if name in NEEDS:
+        pytest.importorskip(NEEDS[name], reason=f"the examples of {name} need it")
     module = importlib.import_module(name)
     failed, _ = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE)
     assert failed == 0
@@ -64,10 +75,24 @@ def test_the_readme_names_what_exists():
     for link in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", text):
         if not link.startswith("http"):
             assert (ROOT / link).exists(), link
-    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    assert blocks
-    for block in blocks:
-        exec(compile(block, "README.md", "exec"), {})
+
+
+def _snippets():
+    for page in ("README.md", "docs/coming_from_pytorch.md"):
+        text = (ROOT / page).read_text(encoding="utf-8")
+        blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+        assert blocks
+        for i, block in enumerate(blocks, start=1):
+            yield pytest.param(page, block, id=f"{page}, snippet {i}")
+
+
+@pytest.mark.compiled
+@pytest.mark.parametrize(("page", "block"), list(_snippets()))
+def test_snippets_run(page, block):
+    for library in OPTIONAL:
+        if re.search(rf"^(import|from) {library}\b|to_{library}\(", block, re.MULTILINE):
+            pytest.importorskip(library, reason=f"the snippet uses {library}")
+    exec(compile(block, page, "exec"), {})
 
 
 def test_the_version_is_in_the_changelog():
