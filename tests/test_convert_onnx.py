@@ -393,6 +393,32 @@ def test_what_is_no_chain_of_dense_layers(nodes, constants, message):
 
 
 @pytest.mark.parametrize(
+    ("nodes", "output", "constants", "message"),
+    [
+        ("T = Transpose<perm=[0,1]>(W) A = MatMul(X, T)", "N,3", {"W": W.T}, "'T' are not stored"),
+        ("T = com.microsoft.Identity(W) A = MatMul(X, T)", "N,3", {"W": W.T}, "'T' are not stored"),
+        ("A = MatMul(X, W)", "1,N,3", {"W": W.T[None]}, r"weights have shape \(1, 4, 3\)"),
+        ("P = MatMul(X, W) A = Add(P, B)", "1,N,3", {"W": W.T, "B": B[None, None]}, "biases have"),
+        (
+            "C = Constant<value_floats=[1.0,2.0,3.0]>() P = MatMul(X, W) A = Add(P, C)",
+            *("N,3", {"W": W.T}, "expected a constant with 'value' or 'value_float'"),
+        ),
+        (
+            "Z = MatMul(X, W) M = Mul(Z, C) A = Max(M, Z)",
+            *("1,N,3", {"W": W.T, "C": np.full((1, 1, 1), 0.01, "f4")}, r"\(Max\): it cannot be"),
+        ),
+        (
+            "Z = MatMul(X, W) M = Mul(Z, C) A = Max(M, Z)",
+            *("N,3", {"W": W.T, "C": np.float32(np.nan)}, r"\(Max\): it cannot be converted"),
+        ),
+    ],
+)
+def test_constants_that_are_refused(nodes, output, constants, message):
+    with pytest.raises(ConversionError, match=message):
+        from_onnx(graph(nodes, outputs=f"float[{output}] A", **constants))
+
+
+@pytest.mark.parametrize(
     ("inputs", "outputs", "nodes", "message"),
     [
         ("float[N,4] X, float[N,4] Y", "float[N,3] A", "S = Add(X, Y) A = Gemm(S, W)", "has 2 inp"),
@@ -402,6 +428,18 @@ def test_what_is_no_chain_of_dense_layers(nodes, constants, message):
             "float16[N,4] A",
             "A = Relu(X)",
             "'X' is of type FLOAT16; expected FLOAT",
+        ),
+        (
+            "double[N,4] X",
+            "float[N,3] A",
+            "Y = Cast<to=1>(X) A = Gemm(Y, W)",
+            "casts DOUBLE to FLO",
+        ),
+        (
+            "float[N,M] X",
+            "float[N,3] A",
+            "Y = Reshape(X, S) A = Gemm(Y, W)",
+            r"\(Reshape\): it cha",
         ),
         ("float[4] X", "float[3] A", "A = MatMul(X, W)", r"declares 1 dimensions; expected \(N, n"),
         (
@@ -420,7 +458,9 @@ def test_what_is_no_chain_of_dense_layers(nodes, constants, message):
 )
 def test_inputs_and_outputs_that_are_refused(inputs, outputs, nodes, message):
     with pytest.raises(ConversionError, match=message):
-        from_onnx(graph(nodes, inputs, outputs, W=W.T))
+        from_onnx(
+            graph(nodes, inputs, outputs, W=W.T, **({"S": [-1, 4]} if "Reshape" in nodes else {}))
+        )
 
 
 def test_a_mask_is_no_output():
@@ -457,6 +497,10 @@ def test_types_of_weights(kind):
 def test_sizes_are_those_of_the_values():
     model = graph(FLAT, W=W, B=B)
     model.graph.initializer[0].dims[:] = [3, 10**9]
+    with pytest.raises(ConversionError, match="no valid ONNX|cannot be read"):
+        from_onnx(model)
+    model = graph(FLAT, W=W, B=B)
+    model.graph.initializer[0].raw_data += b"more"
     with pytest.raises(ConversionError, match="no valid ONNX|cannot be read"):
         from_onnx(model)
     model = graph(FLAT, "float[N,0] X", W=np.ones((3, 0), "f4"), B=B)

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import validation as check
-from ..kernels.codes import ACTIVATIONS
 from ..network import Network
 from .errors import ConversionError
 
@@ -47,15 +46,6 @@ def optional(module: str, extra: str) -> Any:
         ) from error
 
 
-def known_activation(layer: str, activation: str) -> str:
-    """Return the activation if this version of fastnn has it."""
-    if activation not in ACTIVATIONS:
-        raise ConversionError(
-            f"{layer}: fastnn has no activation {activation!r}; it has {', '.join(ACTIVATIONS)}"
-        )
-    return activation
-
-
 def float_array(name: str, value: object) -> Array:
     """Return the values as float32 or float64, whichever they are, in this machine's byte order."""
     found = np.asarray(value)
@@ -82,7 +72,7 @@ def network_of(
     """
     sizes, dtype = _sizes(layers), _common_type(layers)
     if activations is None:
-        names = [known_activation(layer.name, layer.activation) for layer in layers]
+        names = [layer.activation for layer in layers]
         if names[-1] == "identity" and loss is not None:
             names[-1] = OUTPUT_OF_LOSS.get(loss, "identity")
         activations = names

@@ -92,6 +92,6 @@ def _equals(constant: Array, value: float) -> bool:
     if constant.size != 1 or constant.ndim > 2 or constant.dtype.kind != "f":
         return False
     rounded = constant.dtype.type(value)
+    error = abs(float(constant.item()) - float(rounded))
     # Constants such as sqrt 2 may have been rounded another way.
-    near: np.bool_ = abs(constant.ravel()[0] - rounded) <= 2 * np.spacing(abs(rounded))
-    return bool(near)
+    return error <= 2 * float(np.spacing(abs(rounded)))
