@@ -10,13 +10,14 @@ One example a column: ``X`` is ``(n_x, m)``. Rows of examples are passed as ``X.
 array([0, 1, 1, 0])
 """
 
-from . import convert, datasets, functional, preprocessing
+from . import convert, datasets, functional, persistence, preprocessing
 from ._version import __version__
 from .device import Device, DeviceError, devices, use_device
 from .gradient_check import GradientCheck, check_gradient, numerical_gradient
 from .history import History
 from .network import Network
 from .optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
+from .persistence import FileFormatError, load
 from .schedules import (
     CosineDecay,
     ExponentialDecay,
@@ -34,6 +35,7 @@ __all__ = [
     "Device",
     "DeviceError",
     "ExponentialDecay",
+    "FileFormatError",
     "GradientCheck",
     "History",
     "InverseDecay",
@@ -49,7 +51,9 @@ __all__ = [
     "datasets",
     "devices",
     "functional",
+    "load",
     "numerical_gradient",
+    "persistence",
     "preprocessing",
     "use_device",
 ]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
-from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from .initializers import INITIALIZERS, initial_parameters
 from .kernels import reference
 from .kernels.codes import ACTIVATIONS, LOSSES
 from .optimizers import Optimizer
+from .preprocessing import Standardizer
 from .schedules import ReduceOnPlateau, Schedule
 from .training import fit
 
@@ -103,6 +104,9 @@ class Network:
         W1, b1, W2, b2, ..., each in C order. Assigning copies into it.
     W, b : list of array
         Views of ``parameters``, (n_l, n_(l-1)) and (n_l, 1); ``W[0]`` is the first layer's.
+    preprocessing : tuple of Standardizer
+        What the inputs went through, for :meth:`save` to keep; empty at first. It is carried
+        and never applied: see :meth:`save` for how to.
     sizes, activations, loss, delta, dtype, seed, device
         As given.
 
@@ -129,6 +133,9 @@ class Network:
     ((4, 2), (4, 1), (17,))
     """
 
+    # Of the class: pickles from before there was any have none.
+    _preprocessing: tuple[Standardizer, ...] = ()
+
     def __init__(
         self,
         sizes: Sequence[int],
@@ -150,6 +157,18 @@ class Network:
         self.device = device
         self._parameters = initial_parameters(self._description, initializer, self.seed, self.dtype)
         self._predict_one: Callable[..., Array] | None = None
+
+    @classmethod
+    def _of(cls, description: Description, parameters: Array, seed: int) -> Network:
+        """Return a network of these very parameters, without drawing any."""
+        net = cls.__new__(cls)
+        net._description = description
+        net.dtype = parameters.dtype
+        net.seed = seed
+        net.device = None
+        net._parameters = parameters
+        net._predict_one = None
+        return net
 
     def __getstate__(self) -> dict[str, Any]:
         # A copy answers for its own parameters.
@@ -202,6 +221,26 @@ class Network:
     def b(self) -> list[Array]:
         """The biases of each layer, views of ``parameters``."""
         return reference.layers(self._parameters, self.sizes)[1]
+
+    @property
+    def preprocessing(self) -> tuple[Standardizer, ...]:
+        """What the inputs went through, in that order: carried for files, never applied."""
+        return self._preprocessing
+
+    @preprocessing.setter
+    def preprocessing(self, steps: Iterable[Standardizer]) -> None:
+        if not isinstance(steps, Iterable):
+            found = type(steps).__name__
+            raise TypeError(f"preprocessing must be a sequence of Standardizers, got {found}")
+        kept = tuple(steps)
+        for i, step in enumerate(kept):
+            # Of a subclass a file would keep less than there is.
+            if type(step) is not Standardizer:
+                found = type(step).__name__
+                raise TypeError(f"preprocessing[{i}] must be a Standardizer, got {found}")
+            if not hasattr(step, "mean_"):
+                raise ValueError(f"preprocessing[{i}] has no statistics yet: call its fit first")
+        self._preprocessing = kept
 
     def forward(self, X: ArrayLike, out: Array | None = None) -> Array:
         """Return the output A of the last layer.
@@ -414,7 +453,7 @@ class Network:
         schedule: Schedule | ReduceOnPlateau | None = None,
         min_delta: float = 0.0,
         after: History | None = None,
-        checkpoint: str | PathLike[str] | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
         checkpoint_every: int = 1,
     ) -> History:
         """Train by gradient descent on mini-batches; return the history.
@@ -526,6 +565,57 @@ class Network:
             checkpoint=checkpoint,
             checkpoint_every=checkpoint_every,
         )
+
+    def save(self, path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> None:
+        """Write the network to a safetensors file, for :func:`fastnn.load`.
+
+        Description, parameters, dtype, seed and ``preprocessing`` are kept, bit for bit; the
+        device is not. At any moment the old file or the new one is there, whole.
+
+        Parameters
+        ----------
+        path : str, bytes or path-like
+            The file, by custom ``*.safetensors``. One that is there is replaced.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+        ValueError
+            If the header would be longer than a megabyte (some 7,000 layers).
+        ImportError
+            If safetensors is not installed: ``pip install "numba-fastnn[files]"``.
+
+        Notes
+        -----
+        The tensors are called ``W1``, ``b1``, ``W2``, ..., shaped like ``W`` and ``b``: any program
+        that reads safetensors finds them. A process that is killed while it saves may leave a
+        ``.fastnn-*.tmp`` beside the file.
+
+        Examples
+        --------
+        The statistics that the inputs were standardized by go into the file, but are applied by
+        the caller alone, in the order of ``preprocessing``:
+
+        >>> import tempfile, fastnn
+        >>> X, y = fastnn.datasets.moons(100)
+        >>> standardizer = fastnn.preprocessing.Standardizer().fit(X)
+        >>> net = fastnn.Network([2, 1], ["sigmoid"])
+        >>> history = net.fit(standardizer.transform(X), y, epochs=10)
+        >>> net.preprocessing = [standardizer]
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     net.save(folder + "/moons.safetensors")
+        ...     loaded = fastnn.load(folder + "/moons.safetensors")
+        >>> X_new = X[:, :3]
+        >>> for step in loaded.preprocessing:
+        ...     X_new = step.transform(X_new)
+        >>> bool((loaded.forward(X_new) == net.forward(standardizer.transform(X[:, :3]))).all())
+        True
+        """
+        # Here, because what reads files makes networks.
+        from .persistence.networks import save
+
+        save(self, path)
 
     def _inputs(self, X: ArrayLike) -> Array:
         (X,) = check.arrays(dtype=self.dtype, X=X)

@@ -37,6 +37,8 @@ OPTIONAL = ("torch", "sklearn", "onnx")
 def test_examples_in_docstrings_run(name):
     if name in NEEDS:
         pytest.importorskip(NEEDS[name], reason=f"the examples of {name} need it")
+    if name == "fastnn.network" or name.startswith("fastnn.persistence"):
+        pytest.importorskip("safetensors", reason="the examples write files")
     module = importlib.import_module(name)
     failed, _ = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE)
     assert failed == 0
@@ -54,7 +56,7 @@ def _public():
                     yield f"{name}.{inner}", thing
         elif callable(found):
             yield name, found
-    for name in ("forward", "predict", "cost", "gradient", "fit"):
+    for name in ("forward", "predict", "cost", "gradient", "fit", "save"):
         yield f"Network.{name}", getattr(fastnn.Network, name)
 
 
@@ -70,7 +72,8 @@ def test_every_public_name_is_documented_and_shown(name, thing):
         assert ">>>" in text, "no example"
 
 
-def test_the_readme_names_what_exists():
+def test_the_readme_names_what_exists(tmp_path, monkeypatch):
+    pytest.importorskip("safetensors", reason="an example writes a file")
     text = (ROOT / "README.md").read_text()
     for link in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", text):
         if not link.startswith("http"):
@@ -88,10 +91,11 @@ def _snippets():
 
 @pytest.mark.compiled
 @pytest.mark.parametrize(("page", "block"), list(_snippets()))
-def test_snippets_run(page, block):
+def test_snippets_run(page, block, tmp_path, monkeypatch):
     for library in OPTIONAL:
         if re.search(rf"^(import|from) {library}\b|to_{library}\(", block, re.MULTILINE):
             pytest.importorskip(library, reason=f"the snippet uses {library}")
+    monkeypatch.chdir(tmp_path)
     exec(compile(block, page, "exec"), {})
 
 
