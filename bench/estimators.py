@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+
 from report import insert, seconds
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "coming_from_scikit_learn.md"

@@ -158,5 +158,4 @@ class Checkpoint:
             )
 
     def _wrong(self, reason: str) -> Exception:
-        error: Exception = self._files.FileFormatError(f"cannot resume from {self._path}: {reason}")
-        return error
+        return self._files.FileFormatError(f"cannot resume from {self._path}: {reason}")

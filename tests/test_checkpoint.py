@@ -152,7 +152,7 @@ OTHERS = {
 @pytest.mark.parametrize(("name", "other"), OTHERS.items(), ids=OTHERS)
 def test_another_fit_is_refused_and_named(name, other, tmp_path):
     path = tmp_path / "fit.safetensors"
-    network().fit(X, Y, 2, **{"batch_size": 32, "checkpoint": path})
+    network().fit(X, Y, 2, batch_size=32, checkpoint=path)
     written = path.read_bytes()
     net = network()
     before = net.parameters.copy()
@@ -173,9 +173,7 @@ def test_other_examples_and_networks_are_refused(tmp_path):
     with pytest.raises(fastnn.FileFormatError, match="parameters before training"):
         network(seed=4).fit(X, Y, 2, 32, checkpoint=path, seed=3)
     with pytest.raises(fastnn.FileFormatError, match="network"):
-        fastnn.Network([5, 8, 3], "relu", "cross_entropy", seed=3).fit(
-            X, Y, 2, 32, checkpoint=path
-        )
+        fastnn.Network([5, 8, 3], "relu", "cross_entropy", seed=3).fit(X, Y, 2, 32, checkpoint=path)
 
 
 def test_files_that_are_no_checkpoints_are_refused(tmp_path):
@@ -258,7 +256,7 @@ _KILLED = """
 
     def fit(**told):
         net = fastnn.Network([20, 40, 3], "relu", "cross_entropy", seed=1)
-        history = net.fit(X, Y, 60, 32, fastnn.Adam(0.01), dropout=0.1, validation=(X, Y), **told)
+        history = net.fit(X, Y, 30, 32, fastnn.Adam(0.01), dropout=0.1, validation=(X, Y), **told)
         return net.parameters.tobytes(), history.cost
 
     begin = time.perf_counter()
@@ -282,11 +280,11 @@ _KILLED = """
         if os.path.exists(path):
             arrays, about = fastnn.persistence.read(path)
             found += 1
-            if len(arrays["cost"]) == 60:
+            if len(arrays["cost"]) == 30:
                 assert fit(checkpoint=path) == expected, "other bits"
                 finished += 1
                 os.unlink(path)
-    while os.path.exists(path) is False or len(fastnn.persistence.read(path)[0]["cost"]) < 60:
+    while os.path.exists(path) is False or len(fastnn.persistence.read(path)[0]["cost"]) < 30:
         fit(checkpoint=path)
     assert fit(checkpoint=path) == expected, "other bits"
     leftovers = [name for name in os.listdir(os.path.dirname(path)) if name != "fit"]
@@ -296,7 +294,7 @@ _KILLED = """
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_fit_that_is_killed_ends_with_the_same_bits(tmp_path):
-    kills = int(os.environ.get("FASTNN_KILLS", "20"))
+    kills = int(os.environ.get("FASTNN_KILLS", "10"))
     found = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(_KILLED), str(tmp_path / "fit"), str(kills)],
         capture_output=True,

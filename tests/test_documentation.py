@@ -72,7 +72,7 @@ def test_every_public_name_is_documented_and_shown(name, thing):
         assert ">>>" in text, "no example"
 
 
-def test_the_readme_names_what_exists(tmp_path, monkeypatch):
+def test_the_readme_names_what_exists():
     pytest.importorskip("safetensors", reason="an example writes a file")
     text = (ROOT / "README.md").read_text()
     for link in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", text):
