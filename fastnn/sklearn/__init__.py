@@ -1,0 +1,15 @@
+"""Estimators with scikit-learn's interface, computed by fastnn's kernels.
+
+Needs scikit-learn: ``pip install "numba-fastnn[sklearn]"``. ``import fastnn`` does not import this.
+"""
+
+try:
+    import sklearn  # noqa: F401
+except ImportError as error:
+    raise ImportError(
+        'fastnn.sklearn needs scikit-learn: pip install "numba-fastnn[sklearn]"'
+    ) from error
+
+from ._logistic import LogisticRegression
+
+__all__ = ["LogisticRegression"]

@@ -1,0 +1,251 @@
+"""Methods that find the least value of an objective: L-BFGS, and Newton's on an active set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import linalg, optimize
+
+from ._objective import Objective
+
+Array = NDArray[Any]
+
+# Is told the coefficients and the cost after each iteration, and returns whether to stop.
+Listener = Callable[[Array, float], bool]
+
+# Beyond this many coefficients the matrix of second derivatives is not formed.
+NEWTON_LIMIT = 2000
+
+# Armijo's condition: a step must bring this part of what the slope promises.
+_SUFFICIENT = 1e-4
+# Trials of a step that is cut off where a coefficient changes its sign, each half the last; after
+# them come steps that end at the first such place, along which the cost is smooth.
+_PROJECTED_TRIALS = 5
+_TRIALS = 40
+_LINE_SEARCH = 50
+_ULPS = 4 * float(np.finfo(np.float64).eps)
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Where a method ended, and why.
+
+    Attributes
+    ----------
+    theta : array
+        The coefficients.
+    n_iter : int
+        The iterations made.
+    violation : float
+        The largest element of the least subgradient there; 0 at the least value.
+    reason : {"converged", "limit", "precision", "stopped"}
+        Whether tol was reached, or max_iter; or no step lowers the cost beyond its rounding
+        error, or the listener asked to stop.
+    """
+
+    theta: Array
+    n_iter: int
+    violation: float
+    reason: Literal["converged", "limit", "precision", "stopped"]
+
+
+def lbfgs(
+    objective: Objective, theta: Array, tol: float, max_iter: int, listener: Listener
+) -> Solution:
+    """Minimise by SciPy's L-BFGS-B.
+
+    Where there is an L1 penalty, theta is the difference of two vectors of at least 0, and the
+    penalty their sum: a smooth function within bounds.
+    """
+    signed = objective.l1 > 0
+    join: Callable[[Array], Array]
+    bounds: optimize.Bounds | None
+    if signed.any():
+        size = objective.size
+
+        def join(x: Array) -> Array:
+            joined: Array = x[:size] - x[size:]
+            return joined
+
+        def cost(x: Array) -> tuple[float, Array]:
+            F, gradient = objective.smooth(join(x))
+            penalty = objective.l1 @ (x[:size] + x[size:])
+            return F + penalty, np.concatenate([gradient + objective.l1, objective.l1 - gradient])
+
+        start = np.concatenate(
+            [np.where(signed, np.maximum(theta, 0), theta), np.where(signed, -theta, 0).clip(0)]
+        )
+        # What has no L1 penalty has no second part.
+        low = np.concatenate([np.where(signed, 0, -np.inf), np.zeros(size)])
+        high = np.concatenate([np.full(size, np.inf), np.where(signed, np.inf, 0)])
+        bounds = optimize.Bounds(low, high)
+    else:
+        join, cost, start, bounds = np.asarray, objective.smooth, theta, None
+
+    def tell(intermediate_result: optimize.OptimizeResult) -> None:
+        if listener(join(intermediate_result.x), float(intermediate_result.fun)):
+            raise StopIteration
+
+    # Steps that gain less are lost in the rounding of the cost. Within bounds the cost is flatter.
+    single = objective.net.dtype == np.float32
+    least_gain = np.finfo(np.float32).eps if single else 64 * np.finfo(np.float64).eps
+    found = optimize.minimize(
+        cost,
+        start,
+        method="L-BFGS-B",
+        jac=True,
+        bounds=bounds,
+        callback=tell,
+        options={
+            "maxiter": max_iter,
+            "maxfun": _LINE_SEARCH * max(max_iter, 1),
+            "maxls": _LINE_SEARCH,
+            "gtol": tol,
+            "ftol": 0.0 if signed.any() else least_gain,
+        },
+    )
+    theta = join(found.x)
+    violation = float(np.abs(objective.steepest(theta, objective.smooth(theta)[1])).max())
+    # SciPy's codes; 99 is that of a listener's StopIteration.
+    reasons: dict[int, Any] = {0: "converged", 1: "limit", 99: "stopped"}
+    reason = "converged" if violation <= tol else reasons.get(found.status, "precision")
+    return Solution(theta, min(int(found.nit), max_iter), violation, reason)
+
+
+def newton(
+    objective: Objective,
+    theta: Array,
+    tol: float,
+    max_iter: int,
+    listener: Listener,
+    settle: bool = False,
+    settled: bool = True,
+) -> Solution:
+    """Minimise by Newton's method, with a line search and, under an L1 penalty, an active set.
+
+    A coefficient with an L1 penalty moves within the sign that it has, or that the slope gives it
+    if it is 0: there the cost is smooth. Those that a step would take across 0 stop at 0. To
+    ``settle`` is to go on until the last step, too, was small: no coefficient moved by more than
+    tol times the largest. ``settled`` says whether the step that led to the start was.
+    """
+    F, gradient = objective.smooth(theta)
+    n_iter = 0
+    while True:
+        slope = objective.steepest(theta, gradient)
+        violation = float(np.abs(slope).max())
+        if violation == 0 or (violation <= tol and settled):
+            return Solution(theta, n_iter, violation, "converged")
+        if n_iter == max_iter:
+            return Solution(theta, n_iter, violation, "limit")
+        found = _step(objective, theta, F, slope, violation)
+        if found is None:
+            reason: Any = "converged" if violation <= tol else "precision"
+            return Solution(theta, n_iter, violation, reason)
+        moved = np.abs(found[0] - theta).max()
+        theta, F, gradient = found
+        settled = not settle or moved <= tol * np.abs(theta).max()
+        n_iter += 1
+        if listener(theta, F + objective.l1_penalty(theta)):
+            return Solution(theta, n_iter, violation, "stopped")
+
+
+def refined(
+    objective: Objective,
+    theta: Array,
+    tol: float,
+    max_iter: int,
+    listener: Listener,
+    settle: bool = False,
+) -> Solution:
+    """Minimise by L-BFGS, and go on by Newton's method if that cannot reach tol, or to settle.
+
+    Newton's method is left out where more coefficients than `NEWTON_LIMIT` are not 0.
+    """
+    first = lbfgs(objective, theta, tol, max_iter, listener)
+    reached = first.violation <= tol and not settle
+    if reached or first.reason in ("limit", "stopped"):
+        return first
+    slope = objective.steepest(first.theta, objective.smooth(first.theta)[1])
+    if np.count_nonzero((first.theta != 0) | (slope != 0)) > NEWTON_LIMIT:
+        return first
+    left = max_iter - first.n_iter
+    second = newton(objective, first.theta, tol, left, listener, settle, settled=not settle)
+    return replace(second, n_iter=first.n_iter + second.n_iter)
+
+
+def _step(
+    objective: Objective, theta: Array, F: float, slope: Array, violation: float
+) -> tuple[Array, float, Array] | None:
+    """Return the next theta with its F and gradient, without L1; None if no step is better."""
+    signed = objective.l1 > 0
+    side = np.where(theta == 0, -np.sign(slope), np.sign(theta))
+    direction = _direction(objective, theta, slope, signed, side)
+    before = F + objective.l1_penalty(theta)
+    rounding = 8 * float(np.finfo(objective.net.dtype).eps) * max(1.0, abs(before))
+    size = 1.0
+    for trial in range(_TRIALS):
+        if trial == _PROJECTED_TRIALS:
+            size = min(size, _first_zero(theta, direction, signed))
+        moved = theta + size * direction
+        # A step that ends where a coefficient is 0 would miss it by rounding.
+        at_zero = np.abs(moved) <= _ULPS * (np.abs(theta) + np.abs(size * direction))
+        moved[signed & (at_zero | (np.sign(moved) != side))] = 0
+        F, gradient = objective.smooth(moved)
+        gain = before - (F + objective.l1_penalty(moved))
+        promised = -float(slope @ (moved - theta))
+        if promised > 0 and gain >= _SUFFICIENT * promised and gain > 0:
+            return moved, F, gradient
+        if abs(gain) <= rounding and (
+            # The cost can tell no more; the gradient, whose rounding errors are smaller, can. And
+            # a coefficient that was next to 0 is out of the way.
+            np.abs(objective.steepest(moved, gradient)).max() < 0.9 * violation
+            or np.count_nonzero(moved) < np.count_nonzero(theta)
+        ):
+            return moved, F, gradient
+        if trial >= _PROJECTED_TRIALS and promised < 0.01 * rounding:
+            return None
+        size *= 0.5
+    return None
+
+
+def _direction(
+    objective: Objective, theta: Array, slope: Array, signed: Array, side: Array
+) -> Array:
+    """Return the Newton step of the coefficients that may move, and 0 for the others."""
+    moving = np.flatnonzero((theta != 0) | (slope != 0) | ~signed)
+    H = objective.hessian(theta, moving)
+    while True:
+        step = np.zeros_like(theta)
+        step[moving] = _solve(H, -slope[moving])
+        # From 0, a coefficient moves to the side to which the cost falls, or not at all.
+        wrong = (signed & (theta == 0) & (step * side < 0))[moving]
+        if not wrong.any():
+            return objective.centred(step)
+        moving, H = moving[~wrong], H[np.ix_(~wrong, ~wrong)]
+
+
+def _first_zero(theta: Array, direction: Array, signed: Array) -> float:
+    """Return the size of the step at which the first coefficient gets to 0."""
+    crossing = signed & (theta * direction < 0)
+    if not crossing.any():
+        return 1.0
+    return float(np.min(-theta[crossing] / direction[crossing]))
+
+
+def _solve(H: Array, right: Array) -> Array:
+    """Return the solution of H x = right for a positive semidefinite H, made definite."""
+    scale = max(float(H.diagonal().max()), float(np.finfo(np.float64).tiny))
+    for exponent in range(-12, 3, 2):
+        lifted = H.copy()
+        lifted[np.diag_indices_from(H)] += 10.0**exponent * scale
+        try:
+            factor = linalg.cho_factor(lifted, overwrite_a=True, check_finite=False)
+        except linalg.LinAlgError:
+            continue
+        solution: Array = linalg.cho_solve(factor, right, check_finite=False)
+        return solution
+    return right  # H is not finite: the way down is all that is known
