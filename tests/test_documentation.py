@@ -39,6 +39,8 @@ def test_examples_in_docstrings_run(name):
         pytest.importorskip(NEEDS[name], reason=f"the examples of {name} need it")
     if name == "fastnn.network" or name.startswith("fastnn.persistence"):
         pytest.importorskip("safetensors", reason="the examples write files")
+    if name.startswith("fastnn.sklearn"):
+        pytest.importorskip("sklearn", reason="fastnn.sklearn needs scikit-learn")
     module = importlib.import_module(name)
     failed, _ = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE)
     assert failed == 0

@@ -18,7 +18,7 @@ BLOCK_BYTES = 4 << 20
 
 
 def row_blocks(
-    X: Any, dtype: Any, *, whole: bool = True, block_bytes: int = BLOCK_BYTES
+    X: Any, dtype: Any, *, whole: bool = True, block_bytes: int | None = None
 ) -> Iterator[tuple[slice, Array]]:
     """Yield the rows of X in order, as dense blocks.
 
@@ -31,8 +31,8 @@ def row_blocks(
     whole : bool
         Whether a dense X of that type, which needs no memory, is one block. It is a view, as are
         all blocks of it.
-    block_bytes : int
-        No other block is larger, unless one row is.
+    block_bytes : int, optional
+        No other block is larger, unless one row is; `BLOCK_BYTES` unless given.
 
     Yields
     ------
@@ -56,7 +56,7 @@ def row_blocks(
     if whole and not is_sparse and X.dtype == dtype:
         yield slice(0, m), X
         return
-    height = max(1, block_bytes // max(1, n * dtype.itemsize))
+    height = max(1, (block_bytes or BLOCK_BYTES) // max(1, n * dtype.itemsize))
     for first in range(0, m, height):
         rows = slice(first, min(first + height, m))
         block = X[rows].toarray() if is_sparse else X[rows]

@@ -299,7 +299,7 @@ class LogisticRegression(
                     FutureWarning,
                     stacklevel=4,
                 )
-            by_ratio = {None: "l2", 0: "l2", 1: "l1"}
+            by_ratio: dict[float | None, str] = {None: "l2", 0: "l2", 1: "l1"}
             penalty = None if np.inf == C else by_ratio.get(self.l1_ratio, "elasticnet")
         else:
             self._warn_of_penalty()
@@ -429,8 +429,8 @@ class LogisticRegression(
 
         Examples
         --------
-        >>> LogisticRegression().fit([[-1.0], [1.0]], [0, 1]).decision_function([[0.0]]).round(4)
-        array([0.])
+        >>> LogisticRegression().fit([[-1.0], [1.0]], [0, 1]).decision_function([[2.0]]) > 0
+        array([ True])
         """
         X = query_data(self, X)
         if sparse.issparse(self.coef_):

@@ -28,6 +28,8 @@ _PROJECTED_TRIALS = 5
 _TRIALS = 40
 _LINE_SEARCH = 50
 _ULPS = 4 * float(np.finfo(np.float64).eps)
+# Steps in which a fit may settle. Where coefficients grow without bound it never would.
+_SETTLING = 3
 
 
 @dataclass(frozen=True)
@@ -62,17 +64,18 @@ def lbfgs(
     penalty their sum: a smooth function within bounds.
     """
     signed = objective.l1 > 0
-    join: Callable[[Array], Array]
-    bounds: optimize.Bounds | None
+    join: Callable[[Array], Array] = np.asarray
+    cost: Callable[[Array], tuple[float, Array]] = objective.smooth
+    start, bounds = theta, None
     if signed.any():
         size = objective.size
 
-        def join(x: Array) -> Array:
+        def difference(x: Array) -> Array:
             joined: Array = x[:size] - x[size:]
             return joined
 
-        def cost(x: Array) -> tuple[float, Array]:
-            F, gradient = objective.smooth(join(x))
+        def split_cost(x: Array) -> tuple[float, Array]:
+            F, gradient = objective.smooth(difference(x))
             penalty = objective.l1 @ (x[:size] + x[size:])
             return F + penalty, np.concatenate([gradient + objective.l1, objective.l1 - gradient])
 
@@ -82,9 +85,7 @@ def lbfgs(
         # What has no L1 penalty has no second part.
         low = np.concatenate([np.where(signed, 0, -np.inf), np.zeros(size)])
         high = np.concatenate([np.full(size, np.inf), np.where(signed, np.inf, 0)])
-        bounds = optimize.Bounds(low, high)
-    else:
-        join, cost, start, bounds = np.asarray, objective.smooth, theta, None
+        join, cost, bounds = difference, split_cost, optimize.Bounds(low, high)
 
     def tell(intermediate_result: optimize.OptimizeResult) -> None:
         if listener(join(intermediate_result.x), float(intermediate_result.fun)):
@@ -111,8 +112,10 @@ def lbfgs(
     theta = join(found.x)
     violation = float(np.abs(objective.steepest(theta, objective.smooth(theta)[1])).max())
     # SciPy's codes; 99 is that of a listener's StopIteration.
-    reasons: dict[int, Any] = {0: "converged", 1: "limit", 99: "stopped"}
-    reason = "converged" if violation <= tol else reasons.get(found.status, "precision")
+    reasons = {0: "converged", 1: "limit", 99: "stopped"}
+    reason: Any = reasons.get(found.status, "precision")
+    if violation <= tol:
+        reason = "converged"
     return Solution(theta, min(int(found.nit), max_iter), violation, reason)
 
 
@@ -129,22 +132,23 @@ def newton(
 
     A coefficient with an L1 penalty moves within the sign that it has, or that the slope gives it
     if it is 0: there the cost is smooth. Those that a step would take across 0 stop at 0. To
-    ``settle`` is to go on until the last step, too, was small: no coefficient moved by more than
-    tol times the largest. ``settled`` says whether the step that led to the start was.
+    ``settle`` is to go on, for a few steps, until the last one, too, was small: no coefficient
+    moved by more than tol times the largest. ``settled`` says whether the one that led to the
+    start was.
     """
     F, gradient = objective.smooth(theta)
-    n_iter = 0
+    n_iter = within = 0
     while True:
         slope = objective.steepest(theta, gradient)
         violation = float(np.abs(slope).max())
-        if violation == 0 or (violation <= tol and settled):
+        within = within + 1 if violation <= tol else 0
+        if violation == 0 or (within and (settled or within > _SETTLING)):
             return Solution(theta, n_iter, violation, "converged")
         if n_iter == max_iter:
-            return Solution(theta, n_iter, violation, "limit")
+            return Solution(theta, n_iter, violation, "converged" if within else "limit")
         found = _step(objective, theta, F, slope, violation)
         if found is None:
-            reason: Any = "converged" if violation <= tol else "precision"
-            return Solution(theta, n_iter, violation, reason)
+            return Solution(theta, n_iter, violation, "converged" if within else "precision")
         moved = np.abs(found[0] - theta).max()
         theta, F, gradient = found
         settled = not settle or moved <= tol * np.abs(theta).max()
