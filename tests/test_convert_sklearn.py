@@ -397,3 +397,22 @@ def test_poisson_regression():
     again = to_sklearn(net)
     assert again.loss == "poisson"
     assert_same_bits(again.predict(X), estimator.predict(X))
+
+
+@pytest.mark.compiled
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_the_estimators_of_fastnn_are_networks_already():
+    from fastnn import sklearn as own
+
+    random = np.random.default_rng(0)
+    X, y = random.normal(size=(60, 4)), random.integers(0, 3, 60)
+    for estimator in (
+        own.MLPClassifier((5, 4), ["gelu", "tanh"], solver="lbfgs", random_state=0),
+        own.LogisticRegression(),
+    ):
+        with pytest.raises(fastnn.convert.ConversionError, match="not fitted"):
+            fastnn.convert.from_sklearn(estimator)
+        net = fastnn.convert.from_sklearn(estimator.fit(X, y))
+        np.testing.assert_allclose(net.forward(X.T).T, estimator.predict_proba(X), rtol=1e-12)
+        net.parameters[:] = 0  # a copy
+        assert np.ptp(estimator.predict_proba(X), axis=0).max() > 0.01

@@ -83,7 +83,7 @@ def test_the_readme_names_what_exists():
 
 
 def _snippets():
-    for page in ("README.md", "docs/coming_from_pytorch.md"):
+    for page in ("README.md", "docs/coming_from_pytorch.md", "docs/coming_from_scikit_learn.md"):
         text = (ROOT / page).read_text(encoding="utf-8")
         blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
         assert blocks

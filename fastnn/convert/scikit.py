@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import sys
 from typing import Any
 
 import numpy as np
@@ -29,7 +31,8 @@ def from_sklearn(estimator: Any) -> Network:
     Parameters
     ----------
     estimator : MLPClassifier, MLPRegressor, LogisticRegression or LogisticRegressionCV
-        Fitted. Logistic regression becomes a network without hidden layers.
+        Fitted; of scikit-learn or of `fastnn.sklearn`. Logistic regression becomes a network
+        without hidden layers.
 
     Returns
     -------
@@ -60,6 +63,11 @@ def from_sklearn(estimator: Any) -> Network:
     """
     neural, linear = _libraries()
     kind = type(estimator)
+    own = sys.modules.get("fastnn.sklearn")
+    if own is not None and kind in (own.MLPClassifier, own.MLPRegressor):
+        return _from_own(estimator)
+    if own is not None and kind is own.LogisticRegression:
+        return _from_logistic(estimator)
     # Exactly these classes: a subclass may predict in a way of its own.
     if kind in (neural.MLPClassifier, neural.MLPRegressor):
         return _from_perceptron(estimator)
@@ -140,6 +148,13 @@ def _libraries() -> tuple[Any, Any]:
     return optional("sklearn.neural_network", "sklearn"), optional(
         "sklearn.linear_model", "sklearn"
     )
+
+
+def _from_own(estimator: Any) -> Network:
+    if not hasattr(estimator, "coefs_"):
+        raise ConversionError(f"this {type(estimator).__name__} is not fitted: call its fit first")
+    net: Network = copy.deepcopy(estimator._network())
+    return net
 
 
 def _from_perceptron(estimator: Any) -> Network:

@@ -11,5 +11,7 @@ except ImportError as error:
     ) from error
 
 from ._logistic import LogisticRegression
+from ._mlp_classifier import MLPClassifier
+from ._mlp_regressor import MLPRegressor
 
-__all__ = ["LogisticRegression"]
+__all__ = ["LogisticRegression", "MLPClassifier", "MLPRegressor"]

@@ -129,6 +129,20 @@ class Examples:
         self.total_weight = float(X.shape[0] if sample_weight is None else sample_weight.sum())
         self._checked = None if sparse.issparse(X) else net._checked(X.T, Y, sample_weight)
 
+    def cost(self) -> float:
+        """Return J."""
+        if self._checked is not None:
+            return self.net._cost_of(*self._checked, 0.0, 0.0)
+        return float(sum(share * self.net.cost(*told) for share, told in self._blocks()))
+
+    def _blocks(self) -> Iterator[tuple[float, tuple[Array, Array, Array | None]]]:
+        """Yield blocks of sparse examples as a network takes them, and what share each has of J."""
+        for rows, block in row_blocks(self.X, self.net.dtype):
+            weights = None if self.sample_weight is None else self.sample_weight[rows]
+            share = (block.shape[0] if weights is None else weights.sum()) / self.total_weight
+            if share > 0:  # the network takes no examples of which none counts
+                yield float(share), (block.T, self.Y[..., rows], weights)
+
     def gradient(self) -> tuple[float, Array]:
         """Return J and its derivatives by all parameters, both in float64."""
         if self._checked is not None:
@@ -136,12 +150,8 @@ class Examples:
             J = self.net._cost_of(*self._checked, 0.0, 0.0, flat)
             return J, flat.astype(np.float64, copy=False)
         J, total = 0.0, np.zeros(self.net.parameters.size)
-        for rows, block in row_blocks(self.X, self.net.dtype):
-            weights = None if self.sample_weight is None else self.sample_weight[rows]
-            share = (block.shape[0] if weights is None else weights.sum()) / self.total_weight
-            if share == 0:  # the network takes no examples of which none counts
-                continue
-            J_block, flat = self.net.gradient(block.T, self.Y[..., rows], weights)
+        for share, told in self._blocks():
+            J_block, flat = self.net.gradient(*told)
             J += share * J_block
             total += share * flat.astype(np.float64, copy=False)
         return float(J), total

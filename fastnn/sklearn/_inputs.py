@@ -109,3 +109,8 @@ def keeping_fitted(estimator: Any) -> Iterator[None]:
             delattr(estimator, name)
         vars(estimator).update(before)
         raise
+
+
+def query_labels(estimator: Any, X: Any, y: Any, **options: Any) -> tuple[Any, Array]:
+    """Return examples and targets that an estimator is not fitted to, but looks at."""
+    return training_data(estimator, X, y, reset=False, **options)

@@ -48,7 +48,7 @@ class _Adam(Adam):
         return super().rule(l1, l2)._replace(epsilon_first=True)
 
 
-class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore[misc]
+class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
     """A network with scikit-learn's interface."""
 
     _parameter_constraints: dict[str, list[Any]] = {
@@ -381,7 +381,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore[misc]
         return lambda: self._score_of(_outputs_of(net, X), y, weights), examples.cost
 
     def _adapts(self) -> bool:
-        return self.solver == "sgd" and self.learning_rate == "adaptive"
+        return bool(self.solver == "sgd" and self.learning_rate == "adaptive")
 
     def _steps(self) -> Optimizer:
         if self.solver == "adam":
