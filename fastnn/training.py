@@ -59,7 +59,7 @@ def new_progress(
         counts=np.array([0, 0, 0, epochs], np.int64),
         random=random_state(seed),
         order=np.arange(m if shuffled else 0),
-        rates=np.ones(rates),
+        rates=np.ones(1 + rates),
         cost=np.zeros(1),
         costs=np.zeros(epochs),
         state=np.zeros((2, parameters.size), parameters.dtype),
@@ -137,13 +137,13 @@ class _Rates:
         if self._plateau is not None:
             costs = history.validation_cost or history.cost
             self._plateau.note(costs[epoch])
-            self._progress.rates[0] = self._plateau.factor
+            self._progress.rates[1:] = self._plateau.factor
 
     def prepare(self, steps: int) -> int:
         """Work out the rates of that many steps, or of as many as fit; return how many."""
         if self._schedule is None:
             return steps
-        counts, rates = self._progress.counts, self._progress.rates
+        counts, rates = self._progress.counts, self._progress.rates[1:]
         steps = min(steps, rates.size)
         of_an_epoch = -(-self._m // self._batch)
         ahead = np.arange(steps)

@@ -547,7 +547,8 @@ def train(
         )
         if rule.clip_norm:
             gradient = clip(gradient, rule.clip_norm)
-        rate = rule.learning_rate * float(progress.rates[(step - 1) % len(progress.rates)])
+        factors = progress.rates[1:]
+        rate = rule.learning_rate * float(factors[(step - 1) % len(factors)])
         optimizer_step(parameters, gradient, progress.state, step, optimizer, rule, is_weight, rate)
         progress.cost[0] += J * (stop - counts[2])
         counts[2] = stop

@@ -47,7 +47,7 @@ class Examples(NamedTuple):
 class Rule(NamedTuple):
     """How parameters are updated: an optimiser's numbers, the penalties on the weights, and more.
 
-    The learning rate of a step is ``learning_rate`` times that step's of ``Progress.rates``.
+    The learning rate of a step is ``learning_rate`` times a factor of ``Progress.rates``.
     """
 
     kind: int  # a code
@@ -72,7 +72,8 @@ class Progress(NamedTuple):
     counts: NDArray[np.int64]
     random: NDArray[np.uint64]  # (1,): the state of the shuffle; 0: the order stays as it is
     order: NDArray[np.int64]  # (m,): this epoch's order of the examples; empty: as they stand
-    rates: NDArray[np.float64]  # (n,): factors of the learning rate; step s has rates[s % n]
+    # (1 + n,): this step's factor of the learning rate; then those of n steps, s at 1 + s % n
+    rates: NDArray[np.float64]
     cost: NDArray[np.float64]  # (1,): the sum over this epoch's batches of cost times size
     costs: NDArray[np.float64]  # (epochs,): the cost of each finished epoch
     state: NDArray[Any]  # (2, parameters): the optimiser's moments

@@ -294,7 +294,7 @@ _KILLED = """
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_fit_that_is_killed_ends_with_the_same_bits(tmp_path):
-    kills = int(os.environ.get("FASTNN_KILLS", "10"))
+    kills = int(os.environ.get("FASTNN_KILLS", "30"))
     found = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(_KILLED), str(tmp_path / "fit"), str(kills)],
         capture_output=True,

@@ -13,7 +13,7 @@ from fastnn.initializers import INITIALIZERS, initial_parameters
 from fastnn.kernels.codes import ACTIVATIONS
 
 HE = ("relu", "leaky_relu", "elu", "gelu", "silu", "softplus")
-GLOROT = ("identity", "sigmoid", "tanh", "softmax")
+GLOROT = ("identity", "sigmoid", "tanh", "softmax", "exp")
 
 
 def test_every_activation_has_its_law():

@@ -257,6 +257,25 @@ def test_a_validation_set_of_ones_own():
     assert farthest(classifier, plain) == 0
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("targets", ["one", "two", "constant"])
+def test_validation_scores_are_scikit_learns(targets, weighted):
+    X, y = diabetes()
+    if targets != "one":
+        y = np.column_stack([y, np.ones_like(y) if targets == "constant" else y**2])
+    told = dict(X_val=X[:100], y_val=y[:100])
+    weights = np.random.default_rng(0).random(100) if weighted else None
+    if weighted:
+        told["sample_weight_val"] = weights
+    regressor = MLPRegressor(hidden_layer_sizes=5, max_iter=3, random_state=0).fit(X, y, **told)
+    expected = regressor.score(X[:100], y[:100], weights)
+    assert regressor.validation_scores_[-1] == pytest.approx(expected, rel=1e-12)
+    X, Y = make_multilabel_classification(100, random_state=0)
+    told.update(X_val=X, y_val=Y)
+    classifier = MLPClassifier(5, max_iter=3, random_state=0).fit(X, Y, **told)
+    assert classifier.validation_scores_[-1] == pytest.approx(classifier.score(X, Y, weights))
+
+
 @pytest.mark.parametrize("early_stopping", [True, "loss"])
 def test_early_stopping_restores_the_best(early_stopping):
     X, y = cancer()

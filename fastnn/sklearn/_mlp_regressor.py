@@ -354,7 +354,13 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     def _score_of(self, A: Array, y: Array, weights: Array | None) -> float:
         if not np.isfinite(A).all():
             return float("nan")
-        return float(r2_score(y, A[:, 0] if y.ndim == 1 else A, sample_weight=weights))
+        # As r2_score, whose checks of what is known here take longer than a small epoch.
+        wide, found = y.reshape(A.shape).astype(np.float64), A.astype(np.float64)
+        mean = np.average(wide, axis=0, weights=weights)
+        spread = np.average((wide - mean) ** 2, axis=0, weights=weights)
+        if not spread.all():  # targets that are all alike have rules of their own
+            return float(r2_score(y, found[:, 0] if y.ndim == 1 else found, sample_weight=weights))
+        return float(np.mean(1 - np.average((wide - found) ** 2, axis=0, weights=weights) / spread))
 
 
 def _column(y: Array, X: Any) -> Array:

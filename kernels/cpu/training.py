@@ -162,9 +162,8 @@ def settle(
 
 @helper
 def learning_rate(task):
-    """Return the learning rate of this step, the first of which is step 1."""
-    rates = task.progress.rates
-    return task.rule.learning_rate * rates[(task.progress.counts[0] - 1) % rates.size]
+    """Return the learning rate of this step."""
+    return task.rule.learning_rate * task.progress.rates[0]
 
 
 @helper
@@ -456,6 +455,8 @@ def take_step(parameters, task, work):
     if start == 0 and progress.random[0] != 0:
         shuffle(progress.order, progress.random)
     stop = min(start + task.cut.batch, m)
+    rates = progress.rates
+    rates[0] = rates[1 + counts[0] % (rates.size - 1)]
     counts[0] += 1
     J = batch_cost(parameters, task, start, stop, work)
     progress.cost[0] += J * (stop - start)
