@@ -15,7 +15,8 @@ from contextlib import redirect_stdout
 import numpy as np
 import pytest
 
-sklearn = pytest.importorskip("sklearn", reason="needs scikit-learn")
+pytest.importorskip("sklearn", reason="needs scikit-learn")
+import sklearn
 from scipy import sparse
 from sklearn import neural_network as theirs
 from sklearn.base import clone
