@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import is_dataclass
+import numbers
+from dataclasses import fields, is_dataclass
 from itertools import chain
 from typing import Any
 
@@ -34,10 +35,15 @@ def _digest(*arrays: Array | None) -> str:
     return found.hexdigest()
 
 
-def _said(value: Any) -> Any:
-    """Return what JSON can hold of an argument."""
-    if callable(value) and not is_dataclass(value):
-        return getattr(value, "__qualname__", type(value).__qualname__)
+def _said(value: Any) -> str:
+    """Return an argument as text that is the same in another process."""
+    if is_dataclass(value):
+        told = ", ".join(f"{f.name}={_said(getattr(value, f.name))}" for f in fields(value))
+        return f"{type(value).__name__}({told})"
+    if callable(value):
+        return str(getattr(value, "__qualname__", type(value).__qualname__))
+    if isinstance(value, numbers.Real) and not isinstance(value, bool):
+        return repr(float(value))  # 0 and 0.0, also NumPy's, are one number
     return repr(value)
 
 
@@ -49,6 +55,8 @@ class Checkpoint:
         path: Any,
         every: int,
         arguments: dict[str, Any],
+        examples: tuple[Array | None, ...],
+        held_out: tuple[Array | None, ...],
         parameters: Array,
         progress: Progress,
         best: Array,
@@ -57,29 +65,27 @@ class Checkpoint:
 
         self._files, self._path, self._every = persistence, path, every
         self._parameters, self._progress, self._best = parameters, progress, best
-        arguments = dict(arguments)
-        network, examples = arguments.pop("network"), arguments.pop("examples")
-        validation = arguments.pop("validation")
         self._about = {name: _said(value) for name, value in arguments.items()}
-        self._about["network"] = repr(network)
         self._about["training examples"] = _digest(*examples)
-        held_out = () if validation is None else network._checked(*validation)
         self._about["validation examples"] = _digest(*held_out)
         self._about["parameters before training"] = _digest(parameters)
         if progress.counts[0] > 0:
             self._about["moments before training"] = _digest(progress.state)
 
     def resume(self, history: History) -> None:
-        """Put everything where the file says that it stood, if there is one.
+        """Put everything where the file says that it stood; begin the file if there is none.
 
         Raises
         ------
         FileFormatError
             If it is not a checkpoint, or of another fit.
+        OSError, ImportError
+            If it cannot be written: better now than after an hour of training.
         """
         try:
             arrays, about = self._files.read(self._path)
         except FileNotFoundError:
+            self._write(history)
             return
         self._compare(about)
         progress = self._progress
@@ -102,8 +108,10 @@ class Checkpoint:
         order = arrays["order"]
         if order.size and (order.min() < 0 or order.max() >= order.size):
             raise self._wrong("its order names examples that there are not")
-        if epochs < 1 or watched not in (0, epochs) or not -1 <= best_epoch < epochs:
+        if watched not in (0, epochs) or not -1 <= best_epoch < max(epochs, 1):
             raise self._wrong("its numbers of epochs contradict one another")
+        if epochs == 0 and steps != progress.counts[0]:
+            raise self._wrong("its steps and epochs contradict one another")
         if epochs > progress.counts[3]:
             raise ValueError(
                 f"the checkpoint at {self._path} has {epochs} epochs, more than epochs="
@@ -126,8 +134,11 @@ class Checkpoint:
         """Write the file if it is time; an epoch has just ended."""
         epochs, progress = len(history.cost), self._progress
         ends = epochs == progress.counts[3] or history.stopped != "epochs"
-        if epochs % self._every != 0 and not ends:
-            return
+        if epochs % self._every == 0 or ends:
+            self._write(history)
+
+    def _write(self, history: History) -> None:
+        progress = self._progress
         best = -1 if history.best_epoch is None else history.best_epoch
         arrays = {
             "parameters": self._parameters,

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from .optimizers import Optimizer
 
 
 class Momentum(NamedTuple):
     """What an optimiser and a shuffle would go on from."""
 
+    kind: int  # the optimiser's code
     steps: int
     moments: NDArray[Any]  # (2, parameters)
     random: NDArray[np.uint64]  # (1,)
@@ -54,3 +58,29 @@ class History:
     stopped: str = "epochs"
     first_epoch: int = 0
     _momentum: Momentum | None = field(default=None, repr=False, compare=False)
+
+    def leads_to(self, optimizer: Optimizer) -> bool:
+        """Return whether a fit by this optimiser may go on from here.
+
+        Parameters
+        ----------
+        optimizer : Optimizer
+            It must be of the same class.
+
+        Returns
+        -------
+        bool
+            Also False where Ctrl-C came within an epoch: the moments are then ahead of the
+            parameters.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> X, Y = fastnn.datasets.regression_curve(50)
+        >>> net = fastnn.Network([1, 8, 1], ["tanh", "identity"])
+        >>> history = net.fit(X, Y, epochs=2, optimizer=fastnn.Adam())
+        >>> history.leads_to(fastnn.Adam(0.1)), history.leads_to(fastnn.SGD(0.1))
+        (True, False)
+        """
+        momentum = self._momentum
+        return momentum is not None and momentum.kind == optimizer.rule(0.0, 0.0).kind

@@ -9,19 +9,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import validation as check
+from .between_epochs import RATES, Orders, Rates, Watch
 from .checkpoint import Checkpoint
 from .device import backend
 from .history import History, Momentum
-from .kernels.structures import Progress
+from .kernels.codes import OPTIMIZERS
+from .kernels.structures import Progress, Rule
 from .optimizers import SGD, Optimizer
 from .progress import reporter
-from .schedules import PlateauState, ReduceOnPlateau, Schedule
+from .schedules import ReduceOnPlateau, Schedule
 
 if TYPE_CHECKING:
     from .network import Network
@@ -30,9 +33,6 @@ Array = NDArray[Any]
 
 # Seconds between two looks at the clock and at Ctrl-C.
 _ATTENTION = 0.05
-
-# Learning rates that are worked out ahead, where a schedule changes them from step to step.
-_RATES = 4096
 
 
 def random_state(seed: int) -> NDArray[np.uint64]:
@@ -68,15 +68,18 @@ def new_progress(
     if after is not None:
         progress.counts[0] = after.steps
         progress.state[...] = after.moments
-        progress.random[...] = after.random
-        if after.order.size == progress.order.size:
-            progress.order[...] = after.order
+        if after.random[0] != 0:  # 0: the caller ordered the examples
+            progress.random[...] = after.random
+            if after.order.size == progress.order.size:
+                progress.order[...] = after.order
     return progress
 
 
 def kept_draws(dropout: float | Sequence[float], activations: tuple[str, ...]) -> tuple[int, ...]:
     """Return of how many of 2^32 draws keep a unit of each hidden layer; none if all are kept."""
     hidden = activations[:-1]
+    if isinstance(dropout, np.ndarray):
+        dropout = dropout.tolist()
     if isinstance(dropout, Sequence) and not isinstance(dropout, str):
         if len(dropout) != len(hidden):
             raise ValueError(
@@ -110,121 +113,72 @@ def _validation_cost(
     return lambda: network._cost_of(*examples, l1=0.0, l2=0.0)
 
 
-class _Rates:
-    """What the learning rate of each step is multiplied by."""
+@dataclass(frozen=True)
+class _Plan:
+    """The arguments of a fit, checked."""
 
-    def __init__(
-        self,
-        schedule: Schedule | ReduceOnPlateau | None,
-        progress: Progress,
-        history: History,
-        batch: int,
-        m: int,
-    ) -> None:
-        self._progress, self._batch, self._m = progress, batch, m
-        self._first_epoch = history.first_epoch
-        self._plateau: PlateauState | None = None
-        self._schedule: Schedule | None = None
-        if isinstance(schedule, ReduceOnPlateau):
-            self._plateau = PlateauState(schedule)
-        else:
-            self._schedule = schedule
-        for i in range(len(history.cost)):
-            self.note(history, i)
-
-    def note(self, history: History, epoch: int) -> None:
-        """Take the costs of an epoch into account."""
-        if self._plateau is not None:
-            costs = history.validation_cost or history.cost
-            self._plateau.note(costs[epoch])
-            self._progress.rates[1:] = self._plateau.factor
-
-    def prepare(self, steps: int) -> int:
-        """Work out the rates of that many steps, or of as many as fit; return how many."""
-        if self._schedule is None:
-            return steps
-        counts, rates = self._progress.counts, self._progress.rates[1:]
-        steps = min(steps, rates.size)
-        of_an_epoch = -(-self._m // self._batch)
-        ahead = np.arange(steps)
-        step = int(counts[1]) * of_an_epoch + int(counts[2]) // self._batch + ahead
-        times = step // of_an_epoch + (step % of_an_epoch) * (self._batch / self._m)
-        factors = np.asarray(self._schedule(self._first_epoch + times), np.float64)
-        if factors.shape not in ((), times.shape):
-            raise ValueError(
-                f"schedule returned an array of shape {factors.shape} for {times.shape} times"
-            )
-        if not (np.isfinite(factors).all() and (factors >= 0).all()):
-            raise ValueError("schedule must return finite factors of at least 0")
-        rates[(int(counts[0]) + ahead) % rates.size] = factors
-        return steps
+    epochs: int
+    batch: int
+    optimizer: Optimizer
+    rule: Rule
+    keep: tuple[int, ...]
+    shuffle: bool | Callable[[int], ArrayLike]
+    schedule: Schedule | ReduceOnPlateau | None
+    patience: int | None
+    min_delta: float
+    seed: int
+    threads: int | None
 
 
-class _Watch:
-    """The validation cost, the parameters where it was lowest, and when to stop."""
-
-    def __init__(
-        self,
-        cost: Callable[[], float] | None,
-        patience: int | None,
-        min_delta: float,
-        parameters: Array,
-        best: Array,
-        history: History,
-    ) -> None:
-        self.cost, self._patience, self._min_delta = cost, patience, min_delta
-        self._parameters, self.best = parameters, best
-        self._level, self._waited = np.inf, 0
-        for found in history.validation_cost:
-            self._count(found)
-
-    def _count(self, cost: float) -> None:
-        fell = cost < self._level - self._min_delta
-        self._waited = 0 if fell else self._waited + 1
-        self._level = cost if fell else self._level
-
-    def note(self, history: History, *, stop: bool = True) -> None:
-        """Record the validation cost of an epoch; stop when patience runs out."""
-        if self.cost is None:
-            return
-        costs = history.validation_cost
-        costs.append(self.cost())
-        if history.best_epoch is None or costs[-1] < costs[history.best_epoch]:
-            history.best_epoch = len(costs) - 1
-            self.best[...] = self._parameters
-        self._count(costs[-1])
-        if stop and self._patience is not None and self._waited >= self._patience:
-            history.stopped = "patience"
-
-    def restore(self, history: History) -> None:
-        """Put the best parameters back, if that is what patience was for."""
-        if self._patience is not None and history.best_epoch is not None:
-            self._parameters[...] = self.best
-
-
-class _Orders:
-    """The caller's own order of the examples in each epoch."""
-
-    def __init__(
-        self, shuffle: Callable[[int], ArrayLike], progress: Progress, history: History
-    ) -> None:
-        self._shuffle, self._progress, self._first = shuffle, progress, history.first_epoch
-        progress.random[0] = 0  # the compiled shuffle leaves the order alone
-
-    def prepare(self) -> None:
-        """Ask for the order of an epoch that is about to begin."""
-        counts, order = self._progress.counts, self._progress.order
-        if counts[2] > 0:
-            return
-        found = np.asarray(self._shuffle(self._first + int(counts[1])))
-        if found.shape != order.shape or found.dtype.kind not in "iu":
-            raise ValueError(
-                f"shuffle must return {order.size} whole numbers, one for each example; got shape"
-                f" {found.shape} of {found.dtype}"
-            )
-        if found.min() < 0 or found.max() >= order.size:
-            raise ValueError(f"shuffle must return numbers from 0 to {order.size - 1}")
-        order[...] = found
+def _plan(
+    network: Network,
+    m: int,
+    epochs: int,
+    batch_size: int | None,
+    optimizer: Optimizer | None,
+    shuffle: bool | Callable[[int], ArrayLike],
+    l1: float,
+    l2: float,
+    dropout: float | Sequence[float],
+    clip_norm: float | None,
+    schedule: Schedule | ReduceOnPlateau | None,
+    validated: bool,
+    patience: int | None,
+    min_delta: float,
+    threads: int | None,
+    seed: int | None,
+) -> _Plan:
+    epochs = check.integer("epochs", epochs)
+    batch = m if batch_size is None else min(check.integer("batch_size", batch_size), m)
+    optimizer = SGD(0.1) if optimizer is None else optimizer
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(f"optimizer must be SGD, RMSprop, Adam or AdamW, got {optimizer!r}")
+    if not callable(shuffle):
+        shuffle = check.boolean("shuffle", shuffle, "True, False or a callable")
+    if not (schedule is None or callable(schedule) or isinstance(schedule, ReduceOnPlateau)):
+        raise TypeError(f"schedule must be a function of the time, got {schedule!r}")
+    if patience is not None:
+        check.integer("patience", patience)
+        if not validated:
+            raise ValueError("patience needs validation=(X, Y): it watches the validation cost")
+    seed = network.seed if seed is None else check.integer("seed", seed, low=0)
+    rule = optimizer.rule(check.number("l1", l1), check.number("l2", l2))._replace(
+        clip_norm=0.0 if clip_norm is None else check.number("clip_norm", clip_norm, low_open=True),
+        key=int(random_state(seed)[0]) & 0xFFFFFFFF,
+    )
+    return _Plan(
+        epochs,
+        batch,
+        optimizer,
+        rule,
+        kept_draws(dropout, network.activations),
+        shuffle,
+        schedule,
+        patience,
+        check.number("min_delta", min_delta),
+        seed,
+        None if threads is None else check.integer("threads", threads),
+    )
 
 
 def fit(
@@ -263,126 +217,176 @@ def fit(
     if not checked:
         examples = network._checked(X, Y, sample_weight)
     m = examples[0].shape[1]
-    epochs = check.integer("epochs", epochs)
-    batch = m if batch_size is None else min(check.integer("batch_size", batch_size), m)
-    if optimizer is None:
-        optimizer = SGD(0.1)
-    if not isinstance(optimizer, Optimizer):
-        raise TypeError(f"optimizer must be SGD, RMSprop, Adam or AdamW, got {optimizer!r}")
-    if not callable(shuffle):
-        shuffle = check.boolean("shuffle", shuffle, "True, False or a callable")
+    plan = _plan(
+        network, m, epochs, batch_size, optimizer, shuffle, l1, l2, dropout, clip_norm, schedule,
+        validation is not None, patience, min_delta, threads, seed,
+    )  # fmt: skip
     if not callable(progress):
         progress = check.boolean("progress", progress, "True, False or a callable")
-    if not (schedule is None or callable(schedule) or isinstance(schedule, ReduceOnPlateau)):
-        raise TypeError(f"schedule must be a function of the time, got {schedule!r}")
-    if threads is not None:
-        threads = check.integer("threads", threads)
-    min_delta = check.number("min_delta", min_delta)
-    if patience is not None:
-        check.integer("patience", patience)
-        if validation is None:
-            raise ValueError("patience needs validation=(X, Y): it watches the validation cost")
-    if after is not None and not isinstance(after, History):
-        raise TypeError(f"after must be the History of an earlier fit, got {after!r}")
-    seed = network.seed if seed is None else check.integer("seed", seed, low=0)
-    rule = optimizer.rule(check.number("l1", l1), check.number("l2", l2))._replace(
-        clip_norm=0.0 if clip_norm is None else check.number("clip_norm", clip_norm, low_open=True),
-        key=int(random_state(seed)[0]) & 0xFFFFFFFF,
-    )
-    keep = kept_draws(dropout, network.activations)
-    cost_of_validation = _validation_cost(network, validation)
+    validation_cost = _validation_cost(network, validation)
 
-    parameters = network.parameters
-    history = History()
+    parameters, history = network.parameters, History()
     before = None
     if after is not None:
+        before = _momentum(after, parameters, plan.rule)
         history.first_epoch = after.first_epoch + len(after.cost)
-        before = _momentum(after, parameters)
+    ordered, by_time = callable(plan.shuffle), callable(plan.schedule)
     state = new_progress(
         parameters,
         m,
-        epochs,
-        shuffled=callable(shuffle) or (shuffle and batch < m),
-        seed=seed,
-        rates=1 if schedule is None or isinstance(schedule, ReduceOnPlateau) else _RATES,
+        plan.epochs,
+        shuffled=ordered or (bool(plan.shuffle) and plan.batch < m),
+        seed=plan.seed,
+        rates=RATES if by_time else 1,
         after=before,
     )
+    orders = Orders(plan.shuffle, state, history) if callable(plan.shuffle) else None
     best = parameters.copy()
-    orders = _Orders(shuffle, state, history) if callable(shuffle) else None
     saved = None
     if checkpoint is not None:
-        about = {
-            "network": network, "examples": examples, "batch_size": batch, "optimizer": optimizer,
-            "shuffle": shuffle, "l1": l1, "l2": l2, "dropout": keep, "clip_norm": rule.clip_norm,
-            "schedule": schedule, "validation": validation, "patience": patience,
-            "min_delta": min_delta, "first_epoch": history.first_epoch, "seed": seed,
-        }  # fmt: skip
         every = check.integer("checkpoint_every", checkpoint_every)
-        saved = Checkpoint(checkpoint, every, about, parameters, state, best)
+        about = _about(network, plan, history.first_epoch)
+        held_out = () if validation is None else network._checked(*validation)
+        saved = Checkpoint(checkpoint, every, about, examples, held_out, parameters, state, best)
         saved.resume(history)
-    watch = _Watch(cost_of_validation, patience, min_delta, parameters, best, history)
-    rates = _Rates(schedule, state, history, batch, m)
+    watch = Watch(validation_cost, plan.patience, plan.min_delta, parameters, best, history)
+    rates = Rates(plan.schedule, state, history, plan.batch, m)
     advance = (trainer or backend(network.device).trainer)(
-        parameters, network._description, *examples, batch, rule, keep, state, threads
+        parameters,
+        network._description,
+        *examples,
+        plan.batch,
+        plan.rule,
+        plan.keep,
+        state,
+        plan.threads,
     )
-
-    # What is to be done between two epochs; else one call may go through several.
-    watched = any(x is not None for x in (cost_of_validation, orders, saved))
-    watched = watched or progress is not False or isinstance(schedule, ReduceOnPlateau)
-    steps_of_an_epoch = -(-m // batch)
-    steps = 1
-    try:
-        with reporter(progress, epochs) as report:
-            start = time.perf_counter()
-            while state.counts[1] < epochs and history.stopped == "epochs":
-                if orders is not None:
-                    orders.prepare()
-                left = steps_of_an_epoch - int(state.counts[2]) // batch
-                asked = rates.prepare(min(steps, left) if watched else steps)
-                begin = time.perf_counter()
-                advance(asked)
-                now = time.perf_counter()
-                faster = _ATTENTION / max(now - begin, 1e-9)
-                steps = max(1, int(asked * min(faster, 4.0)))
-                done = int(state.counts[1]) - len(history.cost)
-                if done == 0:
-                    continue
-                # One call may finish several epochs: they share its time.
-                history.cost.extend(state.costs[len(history.cost) : state.counts[1]].tolist())
-                watch.note(history)
-                rates.note(history, len(history.cost) - 1)
-                now = time.perf_counter()
-                history.seconds.extend([(now - start) / done] * done)
-                start = now
-                if report(history) is True and history.stopped == "epochs":
-                    history.stopped = "progress"
-                if saved is not None:
-                    saved.note(history)
-    except KeyboardInterrupt:
-        # The steps since the last whole epoch are taken back.
-        finished = int(state.counts[1])
-        parameters[...] = state.snapshot
-        history.cost[:] = state.costs[:finished].tolist()
-        history.stopped = "interrupted"
-        missing = finished - len(history.seconds)
-        if missing > 0:
-            history.seconds.extend([(time.perf_counter() - start) / missing] * missing)
-        if cost_of_validation is not None and len(history.validation_cost) < finished:
-            watch.note(history, stop=False)
+    run = _Run(parameters, state, history, advance, plan.batch, m, watch, rates, orders, saved)
+    run.to_the_end(progress)
     watch.restore(history)
-    order, random = state.order, state.random
-    history._momentum = Momentum(int(state.counts[0]), state.state, random, order)
+    if state.counts[2] == 0:  # within an epoch the moments are ahead of the parameters
+        order = np.arange(0) if ordered else state.order
+        random, steps = state.random, int(state.counts[0])
+        history._momentum = Momentum(plan.rule.kind, steps, state.state, random, order)
     return history
 
 
-def _momentum(after: History, parameters: Array) -> Momentum:
-    """Return what to go on from, if it is of such a network."""
+def _about(network: Network, plan: _Plan, first_epoch: int) -> dict[str, Any]:
+    """Return what a fit must share with another to be gone on with."""
+    return {
+        "network": network,
+        "batch_size": plan.batch,
+        "optimizer": plan.optimizer,
+        "shuffle": plan.shuffle,
+        "l1": plan.rule.l1,
+        "l2": plan.rule.l2,
+        "dropout": plan.keep,
+        "clip_norm": plan.rule.clip_norm,
+        "schedule": plan.schedule,
+        "patience": plan.patience,
+        "min_delta": plan.min_delta,
+        "first_epoch": first_epoch,
+        "seed": plan.seed,
+    }
+
+
+class _Run:
+    """A fit under way."""
+
+    def __init__(
+        self,
+        parameters: Array,
+        state: Progress,
+        history: History,
+        advance: Callable[[int], None],
+        batch: int,
+        m: int,
+        watch: Watch,
+        rates: Rates,
+        orders: Orders | None,
+        saved: Checkpoint | None,
+    ) -> None:
+        self._parameters, self._state, self._history = parameters, state, history
+        self._advance, self._batch, self._m = advance, batch, m
+        self._watch, self._rates, self._orders, self._saved = watch, rates, orders, saved
+        self._start = 0.0
+
+    def to_the_end(self, progress: bool | Callable[[int, History], Any]) -> None:
+        """Train until there is a reason to stop."""
+        state, history = self._state, self._history
+        # What is to be done between two epochs; else one call may go through several.
+        one_by_one = progress is not False or self._rates.by_cost or self._watch.cost is not None
+        one_by_one = one_by_one or self._orders is not None or self._saved is not None
+        steps_of_an_epoch = -(-self._m // self._batch)
+        steps = 1
+        try:
+            with reporter(progress, int(state.counts[3])) as report:
+                self._start = time.perf_counter()
+                while state.counts[1] < state.counts[3] and history.stopped == "epochs":
+                    if self._orders is not None:
+                        self._orders.prepare()
+                    left = steps_of_an_epoch - int(state.counts[2]) // self._batch
+                    asked = self._rates.prepare(min(steps, left) if one_by_one else steps)
+                    begin = time.perf_counter()
+                    self._advance(asked)
+                    faster = _ATTENTION / max(time.perf_counter() - begin, 1e-9)
+                    steps = max(1, int(asked * min(faster, 4.0)))
+                    if state.counts[1] > len(history.cost):
+                        self._note(report)
+        except KeyboardInterrupt:
+            self._take_back()
+
+    def _note(self, report: Callable[[History], Any]) -> None:
+        """Record the epochs that have just ended; they share the time of the call."""
+        history = self._history
+        self._record()
+        self._watch.note(history)
+        self._rates.note(history, len(history.cost) - 1)
+        self._record_seconds()
+        said = report(history)
+        if isinstance(said, bool | np.bool_) and said and history.stopped == "epochs":
+            history.stopped = "progress"
+        if self._saved is not None:
+            self._saved.note(history)
+
+    def _record(self) -> None:
+        cost = self._history.cost
+        cost.extend(self._state.costs[len(cost) : self._state.counts[1]].tolist())
+
+    def _record_seconds(self) -> None:
+        history, now = self._history, time.perf_counter()
+        done = len(history.cost) - len(history.seconds)
+        if done > 0:
+            history.seconds.extend([(now - self._start) / done] * done)
+        self._start = now
+
+    def _take_back(self) -> None:
+        """Undo the steps since the last whole epoch, after Ctrl-C."""
+        history = self._history
+        self._parameters[...] = self._state.snapshot
+        self._record()
+        self._record_seconds()
+        history.stopped = "interrupted"
+        if self._watch.cost is not None and len(history.validation_cost) < len(history.cost):
+            self._watch.note(history, stop=False)
+
+
+def _momentum(after: object, parameters: Array, rule: Rule) -> Momentum:
+    """Return what to go on from, if it is of such a network and such an optimiser."""
+    if not isinstance(after, History):
+        raise TypeError(f"after must be the History of an earlier fit, got {after!r}")
     found = after._momentum
     if found is None:
-        raise ValueError("after holds nothing to go on from: it is not the History of a fit")
+        raise ValueError(
+            "after holds nothing to go on from: it is not the History of a fit, or of one that was"
+            " interrupted within an epoch"
+        )
     if found.moments.shape != (2, parameters.size) or found.moments.dtype != parameters.dtype:
         raise ValueError(
             f"after is of a network with {found.moments.shape[1]} parameters of"
             f" {found.moments.dtype}; this one has {parameters.size} of {parameters.dtype}"
         )
+    if found.kind != rule.kind:
+        theirs, ours = OPTIMIZERS[found.kind], OPTIMIZERS[rule.kind]
+        raise ValueError(f"after is of a fit by {theirs}, whose moments are not those of {ours}")
     return found

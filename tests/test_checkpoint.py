@@ -82,8 +82,11 @@ def test_a_fit_that_is_gone_on_with_has_the_same_bits(told, device, tmp_path):
     assert (history.stopped, history.best_epoch) == (expected.stopped, expected.best_epoch)
     assert len(history.seconds) == len(history.cost)
     # What is gone on with later goes on alike.
-    more = [each.fit(X, Y, 2, after=h, batch_size=32).cost for each, h in
-            ((net, history), (whole, expected))]  # fmt: skip
+    rule = told.get("optimizer", fastnn.SGD(0.1))
+    more = [
+        each.fit(X, Y, 2, after=before, batch_size=32, optimizer=rule).cost
+        for each, before in ((net, history), (whole, expected))
+    ]
     assert more[0] == more[1]
 
 
@@ -233,6 +236,36 @@ def test_ctrl_c_leaves_the_last_checkpoint(tmp_path):
     assert net.parameters.tobytes() == whole.parameters.tobytes()
 
 
+def test_a_file_that_cannot_be_written_is_noticed_before_training(tmp_path):
+    for path in (tmp_path / "none" / "a", tmp_path, ""):
+        net = network()
+        before = net.parameters.tobytes()
+        with pytest.raises(OSError):
+            net.fit(X, Y, 100, 32, checkpoint=path, checkpoint_every=100)
+        assert net.parameters.tobytes() == before
+
+
+def test_numbers_are_compared_as_numbers(tmp_path):
+    path = tmp_path / "fit.safetensors"
+    network().fit(X, Y, 1, 32, fastnn.SGD(0.1), checkpoint=path, l1=0)
+    network().fit(X, Y, 2, 32, fastnn.SGD(np.float64(0.1)), checkpoint=path, l1=0.0)
+
+
+def decay(time):
+    return 1 / (1 + time)
+
+
+def test_functions_are_told_by_name_in_another_process(tmp_path):
+    from fastnn.checkpoint import _said
+
+    told = _said(fastnn.WarmUp(3, then=decay))
+    assert told == "WarmUp(epochs=3.0, then=decay, start=0.1)"
+    path = tmp_path / "fit.safetensors"
+    network().fit(X, Y, 1, 32, schedule=fastnn.WarmUp(3, then=decay), checkpoint=path)
+    with pytest.raises(fastnn.FileFormatError, match="schedule"):
+        network().fit(X, Y, 2, 32, schedule=fastnn.WarmUp(4, then=decay), checkpoint=path)
+
+
 def test_wrong_arguments_are_refused(tmp_path):
     with pytest.raises(ValueError, match="checkpoint_every"):
         network().fit(X, Y, 2, checkpoint=tmp_path / "a", checkpoint_every=0)
@@ -287,8 +320,7 @@ _KILLED = """
     while os.path.exists(path) is False or len(fastnn.persistence.read(path)[0]["cost"]) < 12:
         fit(checkpoint=path)
     assert fit(checkpoint=path) == expected, "other bits"
-    leftovers = [name for name in os.listdir(os.path.dirname(path)) if name != "fit"]
-    print(killed, finished, found, len(leftovers))
+    print(killed, finished, found)
 """
 
 
@@ -302,8 +334,6 @@ def test_a_fit_that_is_killed_ends_with_the_same_bits(tmp_path):
         check=False,
     )
     assert found.returncode == 0, found.stderr
-    killed, finished, read, leftovers = map(int, found.stdout.split())
+    killed, finished, read = map(int, found.stdout.split())
     assert killed == kills
-    assert read > kills / 4
-    # A writing that was cut off leaves a temporary file, which no later one takes for its own.
-    assert leftovers <= kills
+    assert read > kills / 4 and finished > 0

@@ -652,3 +652,212 @@ def test_a_fit_that_has_not_converged_warns():
             MLPClassifier(5, max_iter=2, solver="lbfgs").fit(X, y)
         with pytest.raises(UserWarning, match="larger than the number of examples"):
             MLPClassifier(5, batch_size=500).fit(X, y)
+
+
+# ------------------------------------------------------------------ one call after another
+
+
+def photograph(estimator):
+    """Return what an estimator says and knows, to be compared later."""
+    X, _ = iris()
+    told = {
+        name: pickle.dumps(value)
+        for name, value in vars(estimator).items()
+        if name not in ("_net", "_description", "coefs_", "intercepts_")
+    }
+    return told, estimator._network().parameters.tobytes(), estimator.predict(X).tobytes()
+
+
+@pytest.mark.parametrize("going_on", ["fit", "warm_start", "partial_fit"])
+@pytest.mark.parametrize("wrong", ["diverges", "weights", "kind of targets"])
+def test_a_call_that_fails_changes_nothing(going_on, wrong):
+    X, y = iris()
+    Y = np.eye(3, dtype=int)[y]
+    classifier = MLPClassifier(
+        5, solver="sgd", random_state=0, max_iter=3, warm_start=going_on == "warm_start"
+    )
+    classifier.partial_fit(X, y, classes=[0, 1, 2])
+    call = classifier.partial_fit if going_on == "partial_fit" else classifier.fit
+    before = photograph(classifier)
+    data = {
+        "diverges": (X * 1e200, y),
+        "weights": (X, y, -np.ones(150)),
+        "kind of targets": (X, Y, -np.ones(150)),
+    }[wrong]
+    with pytest.raises(ValueError), np.errstate(all="ignore"):
+        call(*data)
+    assert photograph(classifier) == before
+    call(X, y)  # and it goes on with good data
+
+
+def test_a_first_call_that_fails_leaves_nothing():
+    X, y = iris()
+    classifier = MLPClassifier(5)
+    with pytest.raises(ValueError):
+        classifier.partial_fit(X, y, -np.ones(150), classes=[0, 1, 2])
+    with pytest.raises(NotFittedError):
+        classifier.predict(X)
+    classifier.partial_fit(X, y > 0, classes=[False, True])
+
+
+def test_the_fitted_network_is_what_predicts_whatever_was_set_since():
+    X, y = iris()
+    classifier = MLPClassifier((5, 4), random_state=0, max_iter=3).fit(X, y)
+    expected = classifier.predict_proba(X)
+    classifier.set_params(activation="tanh", hidden_layer_sizes=7, dropout=0.5)
+    for same in (classifier, pickle.loads(pickle.dumps(classifier))):
+        np.testing.assert_array_equal(same.predict_proba(X), expected)
+    regressor = MLPRegressor(hidden_layer_sizes=5, random_state=0, max_iter=3).fit(X, y)
+    expected = regressor.predict(X)
+    regressor.set_params(loss="poisson")
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(regressor)).predict(X), expected)
+
+
+def test_another_solver_starts_with_moments_of_its_own():
+    X, y = iris()
+    classifier = MLPClassifier(5, random_state=0, max_iter=20).fit(X, y)
+    before = classifier._network().parameters.copy()
+    classifier.set_params(solver="sgd", learning_rate_init=1e-9).partial_fit(X, y)
+    assert np.abs(classifier._network().parameters - before).max() < 1e-6
+
+
+def test_types_may_change_from_call_to_call():
+    X, y = iris()
+    classifier = MLPClassifier(5, random_state=0).partial_fit(X, y, classes=[0, 1, 2])
+    classifier.partial_fit(X.astype(np.float32), y)
+    assert classifier.coefs_[0].dtype == np.float64
+    told = dict(X_val=X.astype(np.float32), y_val=y)
+    classifier.fit(X, y, **told)
+    single = MLPClassifier(5, max_iter=2).fit(X.astype(np.float32), y, X_val=X, y_val=y)
+    assert single.coefs_[0].dtype == np.float32
+
+
+def test_adaptive_and_inverse_rates_go_on_as_in_scikit_learn():
+    X, y = cancer()
+    for settings in (
+        dict(learning_rate="adaptive", n_iter_no_change=1, tol=1.0, learning_rate_init=0.5),
+        dict(learning_rate="invscaling", learning_rate_init=0.5),
+    ):
+        told = dict(solver="sgd", random_state=0, batch_size=20, **settings)
+        ours, own = MLPClassifier(5, **told), theirs.MLPClassifier(5, **told)
+        for m in (120, 20, 40, 40, 40):
+            for each in (ours, own):
+                each.partial_fit(X[:m], y[:m], classes=[0, 1])
+        np.testing.assert_allclose(ours.loss_curve_, own.loss_curve_, rtol=1e-6)
+        ours, own = (
+            C(5, warm_start=True, max_iter=3, **told) for C in (MLPClassifier, theirs.MLPClassifier)
+        )
+        for _ in range(2):
+            for each in (ours, own):
+                each.fit(X[:120], y[:120])
+        np.testing.assert_allclose(ours.loss_curve_, own.loss_curve_, rtol=1e-6)
+
+
+def test_several_targets_stop_where_scikit_learn_does():
+    random = np.random.default_rng(0)
+    X = random.normal(size=(400, 5))
+    Y = np.column_stack([X @ random.normal(size=5) for _ in range(3)])
+    told = dict(random_state=0, hidden_layer_sizes=10, learning_rate_init=0.01, max_iter=400)
+    ours, own = (C(**told).fit(X, Y) for C in (MLPRegressor, theirs.MLPRegressor))
+    assert abs(ours.n_iter_ - own.n_iter_) <= 2
+    # The penalty in the loss is the epoch's last one.
+    np.testing.assert_allclose(ours.loss_curve_[:20], own.loss_curve_[:20], rtol=1e-5)
+
+
+def test_multilabel_targets_bit_by_bit():
+    X, Y = make_multilabel_classification(100, n_classes=3, random_state=0)
+    classifier = MLPClassifier(5, random_state=0)
+    for _ in range(2):
+        classifier.partial_fit(X, Y, classes=[0, 1, 2])
+    assert classifier.predict(X).shape == Y.shape
+    with pytest.raises(ValueError, match="classes of multilabel targets are"):
+        MLPClassifier(5).partial_fit(X, Y, classes=[0, 1])
+
+
+def test_early_stopping_may_be_switched_on_and_off():
+    X, y = iris()
+    told = dict(X_val=X, y_val=y)
+    classifier = MLPClassifier(5, max_iter=3, random_state=0, warm_start=True).fit(X, y)
+    classifier.set_params(early_stopping=True).fit(X, y, **told)
+    classifier.set_params(early_stopping=False).fit(X, y)
+    classifier.set_params(early_stopping="loss").partial_fit(X, y, **told)
+    assert len(classifier.loss_curve_) == 10
+
+
+def test_sparse_examples_are_computed_where_they_are_to_be(monkeypatch):
+    from fastnn.backends import cpu
+
+    X, y = iris()
+    monkeypatch.setattr(cpu, "trainer", None)
+    MLPClassifier(5, max_iter=2, device="numpy").fit(sparse.csr_array(X), y)
+
+
+def test_sparse_regression_targets():
+    X, y = iris()
+    Y = np.column_stack([y, y > 0]).astype(float)
+    told = dict(hidden_layer_sizes=5, max_iter=3, random_state=0)
+    ours, dense = MLPRegressor(**told).fit(X, sparse.csr_array(Y)), MLPRegressor(**told).fit(X, Y)
+    np.testing.assert_array_equal(ours.predict(X), dense.predict(X))
+
+
+def test_plateaus_and_odd_arguments():
+    X, y = iris()
+    classifier = MLPClassifier(
+        np.array(5), np.array(["relu"]).tolist(), dropout=np.array(0.5), max_iter=4,
+        learning_rate=fastnn.ReduceOnPlateau(0.5, patience=0, min_delta=1e9),
+    )  # fmt: skip
+    assert classifier.fit(X, y).n_iter_ == 4
+    MLPClassifier(np.array([5, 4]), dropout=np.array([0.5, 0.1]), max_iter=2).fit(X, y)
+    with pytest.raises(TypeError, match="hidden_layer_sizes must be a whole number"):
+        MLPClassifier(["a"]).fit(X, y)
+
+
+def test_a_pickle_does_not_grow_with_the_examples():
+    random = np.random.default_rng(0)
+    lengths = []
+    for m in (200, 20_000):
+        classifier = MLPClassifier(5, max_iter=2, random_state=0)
+        classifier.fit(random.normal(size=(m, 3)), random.integers(0, 2, m))
+        lengths.append(len(pickle.dumps(classifier)))
+    assert abs(lengths[1] - lengths[0]) < 200
+
+
+def test_ctrl_c_in_lbfgs_keeps_the_last_iteration(monkeypatch):
+    X, y = iris()
+    calls = 0
+    plain = fastnn.Network._cost_of
+
+    def counted(*told):
+        nonlocal calls
+        calls += 1
+        if calls == 8:
+            raise KeyboardInterrupt
+        return plain(*told)
+
+    monkeypatch.setattr(fastnn.Network, "_cost_of", counted)
+    classifier = MLPClassifier(5, solver="lbfgs", random_state=0)
+    with pytest.warns(UserWarning, match="interrupted by user"):
+        classifier.fit(X, y)
+    assert classifier.predict(X).shape == (150,)
+    assert 0 < classifier.n_iter_ < 8
+
+
+def test_curves_have_one_length_after_ctrl_c(monkeypatch):
+    X, y = iris()
+    classifier = MLPClassifier(5, random_state=0, max_iter=10)
+    plain, calls = MLPClassifier._score_of, 0
+
+    def counted(*told):
+        nonlocal calls
+        calls += 1
+        if calls == 4:
+            raise KeyboardInterrupt
+        return plain(*told)
+
+    monkeypatch.setattr(MLPClassifier, "_score_of", counted)
+    with pytest.warns(UserWarning, match="interrupted by user"):
+        classifier.fit(X, y, X_val=X, y_val=y)
+    lengths = [len(classifier.loss_curve_), len(classifier.validation_scores_)]
+    assert [*lengths, len(classifier.validation_loss_curve_), classifier.n_iter_] == [3] * 4
+    monkeypatch.undo()
+    classifier.partial_fit(X, y)  # with moments of its own, or those of the last epoch

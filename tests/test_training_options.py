@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 import fastnn
+from fastnn.backends import cpu
 from fastnn.kernels import reference
 from fastnn.kernels.codes import LOSSES
-from fastnn.training import kept_draws
+from fastnn.training import fit, kept_draws
 
 DTYPES = [np.float32, np.float64]
 SIZES = [5, 17, 9, 3]
@@ -498,3 +499,85 @@ def test_poisson_needs_exp_and_counts():
 def test_wrong_deltas_are_refused(delta):
     with pytest.raises(ValueError, match="delta"):
         fastnn.Network([2, 1], loss="huber", delta=delta)
+
+
+# ------------------------------------------------------------------ found in review
+
+
+@pytest.mark.compiled
+@pytest.mark.parametrize("size", [1e10, 1e15])
+def test_gradients_whose_squares_leave_float32_are_clipped(size):
+    found = []
+    for device in ("cpu", "numpy"):
+        net = fastnn.Network([1, 1], ["identity"], seed=1, device=device)
+        X = np.full((1, 8), size, np.float32)
+        net.fit(X, X, 1, optimizer=fastnn.SGD(1.0), clip_norm=1.0)
+        found.append(net.parameters)
+    np.testing.assert_allclose(*found, rtol=1e-5)
+    assert abs(found[0]).max() <= 1.001
+
+
+@pytest.mark.compiled
+def test_moments_of_another_optimizer_are_refused():
+    X, Y = examples()
+    net = network()
+    history = net.fit(X, Y, 2, optimizer=fastnn.Adam())
+    assert history.leads_to(fastnn.Adam(0.1)) and not history.leads_to(fastnn.SGD(0.1))
+    with pytest.raises(ValueError, match="by adam, whose moments are not those of sgd"):
+        net.fit(X, Y, 1, optimizer=fastnn.SGD(0.1), after=history)
+
+
+@pytest.mark.compiled
+def test_orders_of_the_caller_end_with_the_fit():
+    X, Y = examples()
+    net = network()
+    first = net.fit(X, Y, 1, 10, shuffle=lambda epoch: np.zeros(130, int))
+    second = net.fit(X, Y, 2, 10, after=first)
+    assert sorted(second._momentum.order) == list(range(130))
+
+
+@pytest.mark.compiled
+@pytest.mark.parametrize("steps_taken", [6, 7])
+def test_ctrl_c_within_an_epoch_leaves_no_moments(steps_taken):
+    X, Y = examples()
+    net = network()
+
+    def trainer(*told):
+        advance, taken = cpu.trainer(*told), 0
+
+        def one_step(_):
+            nonlocal taken
+            if taken == steps_taken:
+                raise KeyboardInterrupt
+            advance(1)
+            taken += 1
+
+        return one_step
+
+    rule = fastnn.Adam()
+    history = fit(net, X, Y, epochs=5, batch_size=50, optimizer=rule, trainer=trainer)
+    assert (history.stopped, len(history.cost)) == ("interrupted", 2)
+    # After six steps two epochs are whole, and the moments belong to their parameters.
+    assert history.leads_to(rule) == (steps_taken == 6)
+    if steps_taken == 6:
+        net.fit(X, Y, 1, 50, rule, after=history)
+    else:
+        with pytest.raises(ValueError, match="interrupted within an epoch"):
+            net.fit(X, Y, 1, 50, rule, after=history)
+
+
+@pytest.mark.compiled
+def test_numpys_true_ends_training_too():
+    X, Y = examples()
+    assert len(network().fit(X, Y, 9, progress=lambda *_: np.True_).cost) == 1
+
+
+@pytest.mark.compiled
+def test_dropout_may_be_an_array():
+    X, Y = examples()
+    found = []
+    for dropout in ([0.1, 0.2], np.array([0.1, 0.2])):
+        net = network()
+        net.fit(X, Y, 1, dropout=dropout)
+        found.append(net.parameters.tobytes())
+    assert found[0] == found[1]

@@ -92,13 +92,17 @@ def with_class_weight(
 
 @contextmanager
 def keeping_fitted(estimator: Any) -> Iterator[None]:
-    """Give an estimator its fitted attributes back if the fit within fails or is interrupted."""
+    """Give an estimator its fitted attributes back if the fit within fails or is interrupted.
+
+    These are the public ones, and the private ones that its class names in ``_fitted``.
+    """
+    private = getattr(estimator, "_fitted", ())
 
     def fitted() -> dict[str, Any]:
         return {
-            name: value
+            name: list(value) if isinstance(value, list) else value  # lists grow with each epoch
             for name, value in vars(estimator).items()
-            if name.endswith("_") and not name.startswith("_")
+            if (name.endswith("_") and not name.startswith("_")) or name in private
         }
 
     before = fitted()
@@ -111,6 +115,6 @@ def keeping_fitted(estimator: Any) -> Iterator[None]:
         raise
 
 
-def query_labels(estimator: Any, X: Any, y: Any, **options: Any) -> tuple[Any, Array]:
+def query_labels(estimator: Any, X: Any, y: Any, dtype: Any, **options: Any) -> tuple[Any, Array]:
     """Return examples and targets that an estimator is not fitted to, but looks at."""
-    return training_data(estimator, X, y, reset=False, **options)
+    return training_data(estimator, X, y, dtype, reset=False, **options)

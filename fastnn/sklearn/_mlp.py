@@ -5,6 +5,8 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from numbers import Integral, Real
 from typing import Any
 
@@ -19,11 +21,12 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
 from .. import validation as check
+from ..history import History
 from ..kernels.codes import ACTIVATIONS
 from ..kernels.structures import Rule
 from ..network import Network
 from ..optimizers import SGD, Adam, Optimizer
-from ..schedules import CosineDecay, WarmUp
+from ..schedules import CosineDecay, ReduceOnPlateau, Schedule, WarmUp
 from ..training import fit
 from . import _sparse_training
 from ._blocks import Examples, map_blocks
@@ -60,6 +63,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         "learning_rate": [
             StrOptions({"constant", "invscaling", "adaptive", "cosine"}),
             callable,
+            ReduceOnPlateau,
         ],
         "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
         "power_t": [Interval(Real, 0, None, closed="left")],
@@ -87,6 +91,13 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         "device": [str, None],
     }
 
+    # What a fit that fails gives back, beside the public attributes.
+    _fitted = ("_net", "_description", "_history", "_best", "_factor", "_no_improvement_count",
+               "_multilabel")  # fmt: skip
+
+    best_loss_: float | None
+    best_validation_score_: float | None
+    best_validation_loss_: float | None
     coefs_: list[Array]
     intercepts_: list[Array]
     n_features_in_: int
@@ -96,11 +107,16 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
     # ------------------------------------------------------------------ what the classes add
 
     @abstractmethod
-    def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Array]:
-        """Return the examples, one a row, and the targets as `train_test_split` takes them."""
+    def _validate_input(
+        self, X: Any, y: Any, incremental: bool, reset: bool, dtype: Any
+    ) -> tuple[Any, Array]:
+        """Return the examples, one a row, and the targets as `train_test_split` takes them.
+
+        In that type, or as `FLOATS` says if it is None.
+        """
 
     @abstractmethod
-    def _validate_held_out(self, X: Any, y: Any) -> tuple[Any, Array]:
+    def _validate_held_out(self, X: Any, y: Any, dtype: Any) -> tuple[Any, Array]:
         """Return the caller's own validation examples, likewise."""
 
     @abstractmethod
@@ -132,10 +148,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
     def _hidden(self) -> tuple[list[int], list[str]]:
         """Return the units and the activation of each hidden layer."""
         sizes = self.hidden_layer_sizes
-        units = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
+        units = [sizes] if np.ndim(sizes) == 0 else list(sizes)
+        units = [check.integer("hidden_layer_sizes", n, low=-(2**63)) for n in units]
         if any(n <= 0 for n in units):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {units}.")
-        units = [check.integer("hidden_layer_sizes", n) for n in units]
         named = self.activation
         names = [named] * len(units) if isinstance(named, str) else list(named)
         if len(names) != len(units):
@@ -172,7 +188,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         """Return the network of ``coefs_`` and ``intercepts_``, whoever made these."""
         net: Network | None = self.__dict__.get("_net")
         if net is None or any(a.base is not net.parameters for a in self.coefs_ + self.intercepts_):
-            net = self._new_network(self.coefs_[0].dtype)
+            # As it was fitted, whatever the parameters were set to since.
+            told, dtype = self._description, self.coefs_[0].dtype
+            net = Network._of(told, np.empty(told.n_parameters, dtype), 0)
+            net.device = self.device
             for W, b, coef, intercept in zip(
                 net.W, net.b, self.coefs_, self.intercepts_, strict=True
             ):
@@ -183,13 +202,18 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
 
     def _show(self, net: Network) -> None:
         """Let the attributes be views of a network's parameters."""
-        self._net = net
+        self._net, self._description = net, net._description
         self.coefs_, self.intercepts_ = _attributes(net)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what is pickled: the attributes, without the network that they are views of."""
         state: dict[str, Any] = dict(super().__getstate__())
         state.pop("_net", None)
+        history = state.get("_history")
+        if history is not None and history._momentum is not None:
+            # The order of the examples is the caller's own: no model grows with their number.
+            momentum = history._momentum._replace(order=np.arange(0))
+            state["_history"] = replace(history, _momentum=momentum)
         return state
 
     def _outputs(self, X: Any) -> Array:
@@ -211,7 +235,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         if incremental and not first and self.__dict__.get("should_stop_", False):
             return
         with keeping_fitted(self):
-            X, y = self._validate_input(X, y, incremental, reset=first)
+            own = None if first or not incremental else self.coefs_[0].dtype
+            X, y = self._validate_input(X, y, incremental, first, own)
             weights = weights_of(sample_weight, X.shape[0])
             self.n_outputs_ = self._count_outputs(y)
             random = check_random_state(self.random_state)
@@ -227,6 +252,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
                         f" of {list(net.sizes)}: set warm_start=False"
                     )
                 net.parameters[...] = before.parameters
+                self._watch_alike()
             if self.solver in STOCHASTIC:
                 self._fit_stochastic(net, X, y, weights, held_out, random, incremental)
             else:
@@ -236,6 +262,13 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
                     "Solver produced non-finite parameter weights. The input data may contain large"
                     " values and need to be preprocessed."
                 )
+
+    def _watch_alike(self) -> None:
+        """Have what early stopping keeps, also where it was switched on or off since."""
+        if self.best_loss_ is None:
+            self.best_loss_ = np.inf
+        if self.best_validation_score_ is None:
+            self.best_validation_score_, self.best_validation_loss_ = -np.inf, np.inf
 
     def _reset(self, net: Network) -> None:
         """Start the attributes of a fit from the beginning."""
@@ -269,7 +302,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         if (X_val is None) != (y_val is None):
             raise ValueError("give both X_val and y_val, or neither")
         if X_val is not None:
-            X_val, y_val = self._validate_held_out(X_val, y_val)
+            try:
+                X_val, y_val = self._validate_held_out(X_val, y_val, X.dtype)
+            except ValueError as error:
+                raise ValueError(f"X_val, y_val: {error}") from None
             weights_val = weights_of(weight_val, X_val.shape[0])
             return (X, y, weights), (X_val, y_val, weights_val)
         if weight_val is not None:
@@ -308,6 +344,13 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         train, held = self._held_out(X, y, weights, held_out, random, incremental)
         task = self._task(net, X, y, weights, 1 if incremental else self.max_iter)
         X, y, weights = train
+        after = self.__dict__.get("_history") if incremental else None
+        optimizer = self._steps()
+        # Moments are of one optimiser, and are lost to Ctrl-C within an epoch.
+        if after is not None and not after.leads_to(optimizer):
+            after = None
+        if after is None:
+            self._factor = 1.0
         m = X.shape[0]
         batch = min(200, m) if self.batch_size == "auto" else self.batch_size
         if batch > m:
@@ -318,9 +361,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             batch = m
         weighted = self._class_weighted(weights, y)
         total = m if weighted is None else float(weighted.sum())
-        monitor = Monitor(
-            self, net.parameters, *self._looks(net, held), self._adapts(), task
-        )  # fmt: skip
+        loss_of = self._loss_of(net, self.alpha * m / (batch * total))
+        looks = self._looks(net, held)
+        monitor = Monitor(self, net.parameters, *looks, self._adapts(), loss_of, task)
         self.n_iter_ = 0
         columns, targets, scaled = _examples(net, X, self._targets(y), weighted)
         history = fit(
@@ -330,17 +373,19 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             sample_weight=scaled,
             epochs=1 if incremental else self.max_iter,
             batch_size=batch,
-            optimizer=self._steps(),
+            optimizer=optimizer,
             shuffle=self._orders(m, random) if self.shuffle else False,
             # J is a mean, of which alpha's share is that of a batch's weight.
             l2=self.alpha * m / (batch * total),
             dropout=self._dropout(),
             clip_norm=self.clip_norm,
-            schedule=self._schedule(m, monitor),
-            after=self.__dict__.get("_history") if incremental else None,
+            schedule=self._schedule(m, monitor, after),
+            after=after,
             progress=monitor.look,
             seed=int(random.randint(2**31 - 1)) if np.any(self._dropout()) else 0,
-            trainer=_sparse_training.trainer if sparse.issparse(X) else None,
+            trainer=partial(_sparse_training.trainer, device=self.device)
+            if sparse.issparse(X)
+            else None,
             checked=True,
         )
         self._history = history
@@ -364,7 +409,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         def attributes(parameters: Array) -> dict[str, Any]:
             copy = self._new_network(net.dtype)
             copy.parameters[...] = parameters
-            return dict(zip(("coefs_", "intercepts_"), _attributes(copy), strict=True))
+            coefs, intercepts = _attributes(copy)
+            told = copy._description
+            return {"coefs_": coefs, "intercepts_": intercepts, "_description": told}
 
         return FitTask(self, X, self._as_given(y), weights, n, f"{self.solver}-iter", attributes)
 
@@ -390,24 +437,27 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             self.learning_rate_init, self.momentum, self.nesterovs_momentum and self.momentum > 0
         )
 
-    def _schedule(self, m: int, monitor: Monitor) -> Callable[[Array], Array] | None:
+    def _loss_of(self, net: Network, l2: float) -> Callable[[float], float]:
+        """Return what makes J the loss that scikit-learn looks at."""
+        return lambda J: J
+
+    def _schedule(self, m: int, monitor: Monitor, after: History | None) -> Any:
         """Return the schedule; scikit-learn's own two are for SGD alone, as they are there."""
         schedule: Any = None
         named = self.learning_rate
-        if callable(named):
+        if callable(named) or isinstance(named, ReduceOnPlateau):
             schedule = named
         elif named == "cosine":
             schedule = CosineDecay(max(self.max_iter - self.warmup, 1))
         elif self._adapts():
             schedule = monitor.schedule
         elif named == "invscaling" and self.solver == "sgd":
-            # By the number of examples seen, at each epoch's end.
-            schedule = lambda t: (np.floor(t) * m + 1.0) ** -self.power_t  # noqa: E731
+            schedule = _inverse_scaling(self.power_t, self.t_, m, after)
         return WarmUp(self.warmup, schedule) if self.warmup else schedule
 
     def _dropout(self) -> float | Sequence[float]:
         given = self.dropout
-        return [float(p) for p in given] if hasattr(given, "__iter__") else float(given)
+        return float(given) if np.ndim(given) == 0 else [float(p) for p in given]
 
     def _orders(self, m: int, random: np.random.RandomState) -> Callable[[int], Array]:
         """Return what orders the examples of an epoch, as scikit-learn does by the same seed."""
@@ -448,7 +498,12 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             pulled = penalised * theta
             return J + l2 / 2 * float(pulled @ pulled), gradient + l2 * pulled
 
+        last = net.parameters.astype(np.float64)
+
         def iterated(intermediate_result: Any) -> None:
+            nonlocal last
+            last = intermediate_result.x.copy()
+            self.n_iter_, self.loss_ = self.n_iter_ + 1, float(intermediate_result.fun)
             if self.verbose:
                 print(f"lbfgs: loss = {intermediate_result.fun:.8f}")
             stop = task.end(intermediate_result.x)
@@ -456,19 +511,25 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             if stop:
                 raise StopIteration
 
-        start = net.parameters.astype(np.float64)
-        task.begin(start)
-        found = minimize(
-            objective,
-            start,
-            method="L-BFGS-B",
-            jac=True,
-            callback=iterated,
-            options={"maxfun": self.max_fun, "maxiter": self.max_iter, "gtol": self.tol},
-        )
-        net.parameters[...] = found.x
+        self.n_iter_ = 0
+        task.begin(last)
+        try:
+            found = minimize(
+                objective,
+                last,
+                method="L-BFGS-B",
+                jac=True,
+                callback=iterated,
+                options={"maxfun": self.max_fun, "maxiter": self.max_iter, "gtol": self.tol},
+            )
+        except KeyboardInterrupt:
+            found = None
+        net.parameters[...] = last if found is None else found.x
         self._show(net)
         task.close()
+        if found is None:
+            warnings.warn("Training interrupted by user.", stacklevel=4)
+            return
         self.loss_, self.n_iter_ = float(found.fun), min(int(found.nit), self.max_iter)
         if found.status == 1:  # too many iterations, or evaluations
             warnings.warn(
@@ -491,6 +552,21 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
 def _attributes(net: Network) -> tuple[list[Array], list[Array]]:
     """Return ``coefs_``, (n_in, n_out) each, and ``intercepts_``: views of the parameters."""
     return [W.T for W in net.W], [b[:, 0] for b in net.b]
+
+
+def _inverse_scaling(power: float, seen: int, m: int, after: History | None) -> Schedule:
+    """Return scikit-learn's schedule, by the number of examples seen at each epoch's end.
+
+    A fit begins with the whole rate; one that goes on, with that of the end of the last.
+    """
+    first = 0 if after is None else after.first_epoch + len(after.cost)
+
+    def schedule(time: Array) -> Array:
+        epochs = np.floor(time) - first
+        factor = (seen + epochs * m + 1.0) ** -power
+        return factor if after is not None else np.where(epochs > 0, factor, 1.0)
+
+    return schedule
 
 
 def _outputs_of(net: Network, X: Any) -> Array:

@@ -18,7 +18,7 @@ from sklearn.utils.multiclass import (
 )
 from sklearn.utils.validation import column_or_1d
 
-from ._inputs import query_labels, training_data, with_class_weight
+from ._inputs import FLOATS, keeping_fitted, query_labels, training_data, with_class_weight
 from ._mlp import BaseMLP
 
 Array = NDArray[Any]
@@ -295,9 +295,17 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         >>> classifier.partial_fit([[0.0], [1.0]], [3, 7], classes=[3, 5, 7]).classes_
         array([3, 5, 7])
         """
-        if _check_partial_fit_first_call(self, classes) and _is_multilabel(y):
-            self.classes_ = np.arange(np.shape(y)[1])
-        self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val), incremental=True)
+        with keeping_fitted(self):
+            if _is_multilabel(y):
+                labels = np.arange(np.shape(y)[1])
+                if classes is not None and not np.array_equal(np.unique(classes), labels):
+                    raise ValueError(
+                        f"classes of multilabel targets are the columns' numbers, 0 to"
+                        f" {len(labels) - 1}, or None; got {classes!r}"
+                    )
+                classes = labels
+            _check_partial_fit_first_call(self, classes)
+            self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val), incremental=True)
         return self
 
     def predict(self, X: Any) -> Array:
@@ -402,8 +410,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         # Where only one class was seen it is the answer.
         return np.minimum(codes[:, 0], len(self.classes_) - 1)
 
-    def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Array]:
-        X, y = training_data(self, X, y, multi_output=True, reset=reset)
+    def _validate_input(
+        self, X: Any, y: Any, incremental: bool, reset: bool, dtype: Any
+    ) -> tuple[Any, Array]:
+        X, y = training_data(self, X, y, dtype or FLOATS, multi_output=True, reset=reset)
         check_classification_targets(y)
         goes_on = hasattr(self, "classes_") and (incremental or (self.warm_start and not reset))
         if not goes_on:
@@ -413,8 +423,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             self._multilabel = _is_multilabel(y)
         return X, self._encoded(y, partly=incremental)
 
-    def _validate_held_out(self, X: Any, y: Any) -> tuple[Any, Array]:
-        X, y = query_labels(self, X, y, multi_output=True)
+    def _validate_held_out(self, X: Any, y: Any, dtype: Any) -> tuple[Any, Array]:
+        X, y = query_labels(self, X, y, dtype, multi_output=True)
         return X, self._encoded(y, partly=True)
 
     def _encoded(self, y: Array, partly: bool) -> Array:

@@ -8,13 +8,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
 from sklearn.base import RegressorMixin, _fit_context
 from sklearn.metrics import r2_score
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import column_or_1d
 
-from ._inputs import query_labels, training_data
+from ..kernels import reference
+from ..network import Network
+from ._inputs import FLOATS, query_labels, training_data
 from ._mlp import BaseMLP
 
 Array = NDArray[Any]
@@ -325,12 +328,15 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         tags.input_tags.sparse = True
         return tags
 
-    def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Array]:
-        X, y = training_data(self, X, y, multi_output=True, y_numeric=True, reset=reset)
+    def _validate_input(
+        self, X: Any, y: Any, incremental: bool, reset: bool, dtype: Any
+    ) -> tuple[Any, Array]:
+        told = {"multi_output": True, "y_numeric": True, "reset": reset}
+        X, y = training_data(self, X, y, dtype or FLOATS, **told)
         return X, _column(y, X)
 
-    def _validate_held_out(self, X: Any, y: Any) -> tuple[Any, Array]:
-        X, y = query_labels(self, X, y, multi_output=True, y_numeric=True)
+    def _validate_held_out(self, X: Any, y: Any, dtype: Any) -> tuple[Any, Array]:
+        X, y = query_labels(self, X, y, dtype, multi_output=True, y_numeric=True)
         y = _column(y, X)
         if self._count_outputs(y) != self.n_outputs_:
             raise ValueError(f"y_val has {self._count_outputs(y)} targets; y {self.n_outputs_}")
@@ -348,6 +354,20 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     def _network_loss(self) -> tuple[str, str, float]:
         return "exp" if self.loss == "poisson" else "identity", self.loss, self.delta
 
+    def _loss_of(self, net: Network, l2: float) -> Callable[[float], float]:
+        """Return what makes J the loss that scikit-learn looks at: squares are a mean of targets.
+
+        The penalty in it is that of the epoch's end, where J's is of each batch.
+        """
+        if self.loss != "squared_error" or self.n_outputs_ == 1:
+            return lambda J: J
+
+        def loss_of(J: float) -> float:
+            penalty = reference.penalty(net.W, 0.0, l2)
+            return (J - penalty) / self.n_outputs_ + penalty
+
+        return loss_of
+
     def _class_weighted(self, weights: Array | None, y: Array) -> Array | None:
         return weights
 
@@ -363,8 +383,11 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         return float(np.mean(1 - np.average((wide - found) ** 2, axis=0, weights=weights) / spread))
 
 
-def _column(y: Array, X: Any) -> Array:
-    """Return targets in the type of the examples; one column of them as a vector."""
+def _column(y: Any, X: Any) -> Array:
+    """Return targets, dense, in the type of the examples; one column of them as a vector."""
+    if sparse.issparse(y):
+        y = y.toarray()
     if y.ndim == 2 and y.shape[1] == 1:
         y = column_or_1d(y, warn=True)
-    return y.astype(X.dtype, copy=False)
+    targets: Array = y.astype(X.dtype, copy=False)
+    return targets

@@ -27,6 +27,8 @@ class Monitor:
         What the examples held out say of the network as it is; None where there are none.
     adaptive : bool
         Whether the learning rate falls to a fifth where scikit-learn would otherwise stop.
+    loss_of : callable
+        Returns the loss as scikit-learn counts it, from the network's cost.
     task : FitTask
         What the callbacks are told through.
     """
@@ -38,11 +40,13 @@ class Monitor:
         score: Callable[[], float] | None,
         validation_loss: Callable[[], float] | None,
         adaptive: bool,
+        loss_of: Callable[[float], float],
         task: FitTask,
     ) -> None:
         self.estimator, self.parameters = estimator, parameters
         self._score, self._validation_loss, self._task = score, validation_loss, task
-        self._adaptive, self.factor = adaptive, 1.0
+        self._loss_of = loss_of
+        self._adaptive = adaptive
         self._by_loss = estimator.early_stopping == "loss"
         self._watched = score is not None and bool(estimator.early_stopping)
         self.converged = False
@@ -50,18 +54,23 @@ class Monitor:
 
     def schedule(self, epoch: Array) -> Array:
         """Return what the learning rate is multiplied by, under ``learning_rate="adaptive"``."""
-        return np.full_like(epoch, self.factor)
+        return np.full_like(epoch, self.estimator._factor)
 
     def look(self, _epoch: int, history: History) -> bool:
         """Take an epoch into account that has just ended; return whether to stop."""
-        estimator, loss = self.estimator, history.cost[-1]
+        estimator, loss = self.estimator, self._loss_of(history.cost[-1])
+        looked = self._score is not None and self._validation_loss is not None
+        # First everything is found out, then noted: Ctrl-C may come in between.
+        score, validation_loss = None, None
+        if self._score is not None and self._validation_loss is not None:
+            score, validation_loss = self._score(), self._validation_loss()
         estimator.n_iter_ += 1
         estimator.loss_ = loss
         estimator.loss_curve_.append(loss)
         self._say(f"Iteration {estimator.n_iter_}, loss = {loss:.8f}")
-        if self._score is not None and self._validation_loss is not None:
-            estimator.validation_scores_.append(self._score())
-            estimator.validation_loss_curve_.append(self._validation_loss())
+        if looked:
+            estimator.validation_scores_.append(score)
+            estimator.validation_loss_curve_.append(validation_loss)
             self._say(
                 f"Validation score: {estimator.validation_scores_[-1]:f},"
                 f" loss: {estimator.validation_loss_curve_[-1]:.8f}"
@@ -105,10 +114,10 @@ class Monitor:
             f"{what} did not improve more than tol={estimator.tol:f} for"
             f" {estimator.n_iter_no_change} consecutive epochs."
         )
-        if self._adaptive and self.factor * estimator.learning_rate_init > 1e-6:
-            self.factor /= 5
+        if self._adaptive and estimator._factor * estimator.learning_rate_init > 1e-6:
+            estimator._factor /= 5
             estimator._no_improvement_count = 0
-            rate = self.factor * estimator.learning_rate_init
+            rate = estimator._factor * estimator.learning_rate_init
             self._say(f"{said} Setting learning rate to {rate:f}")
             return False
         self._say(said + " Stopping.")

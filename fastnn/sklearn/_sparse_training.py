@@ -27,15 +27,17 @@ def trainer(
     keep: tuple[int, ...],
     progress: Progress,
     threads: int | None = None,
+    device: str | None = None,
 ) -> Callable[[int], None]:
     """Return the function that takes that many steps of training, or fewer.
 
     As a backend's, but X is the transpose of a CSR matrix, and the order of the examples is the
     caller's (``progress.random`` is 0) or as they stand. Every step is the one that the same dense
-    examples would make, except for what dropout draws.
+    examples would make, except for what dropout draws. Some megabytes are dense at a time, or one
+    batch.
     """
     rows, (_, m) = X.T.tocsr(), X.shape
-    take = backend().trainer
+    take = backend(device).trainer
     batches = max(1, BLOCK_BYTES // (batch_size * network.sizes[0] * parameters.dtype.itemsize))
     counts, unused = progress.counts, np.empty_like(progress.snapshot)
 

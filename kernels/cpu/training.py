@@ -168,6 +168,7 @@ def learning_rate(task):
 
 @helper
 def settle_rows(parameters, task, doing, scale, begin, rows, apart, length, weights):
+    """Settle rows of the task's gradient: ``doing`` is WHOLE, DERIVE or DESCEND."""
     step, rate = 0, 0.0
     if doing != DERIVE:
         step, rate = task.progress.counts[0], learning_rate(task)
@@ -325,14 +326,20 @@ def do_range(parameters, task, start, stop, index):
 @helper
 def do_squares(parameters, task, index, work):
     """Sum the squares of a range of the gradient."""
-    after, scratch = min((index + 1) * RANGE, parameters.size), work.losses
-    total = 0.0
-    for begin in range(index * RANGE, after, scratch.size):
+    first, after = index * RANGE, min((index + 1) * RANGE, parameters.size)
+    scratch, total = work.losses, 0.0
+    for begin in range(first, after, scratch.size):
         g = task.gradient[begin : min(begin + scratch.size, after)]
         squares = scratch[: g.size]
         for i in range(g.size):
             squares[i] = g[i] * g[i]
         total += long_sum(squares)
+    if total == math.inf:
+        # Above 1e19 the squares of float32 are infinite, where their norm is not.
+        total = 0.0
+        for i in range(first, after):
+            wide = 1.0 * task.gradient[i]
+            total += wide * wide
     task.totals[index] = total
 
 
