@@ -6,7 +6,7 @@
 Each row trains both on the same ten random splits, three quarters against one, with the same
 seeds. The scores are accuracy, or R^2 for regression. "Difference" is the mean over the splits of
 fastnn's score less scikit-learn's, with its standard error; times are medians of fits, taken in
-turn, on one thread each way unless the libraries take more.
+turn, each library with all the threads that it takes.
 """
 
 from __future__ import annotations

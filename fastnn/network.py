@@ -503,14 +503,17 @@ class Network:
             What the learning rate is multiplied by: `StepDecay`, `ExponentialDecay`,
             `InverseDecay`, `CosineDecay`, `WarmUp`, `ReduceOnPlateau`, or any function from an
             array of times, in epochs, at which steps begin, to an array of factors.
+            `ReduceOnPlateau` begins anew in each fit.
         min_delta : float
             What counts as a fall for ``patience``.
         after : History, optional
-            Of an earlier fit of this network: go on with the optimiser's moments, the shuffle and
-            the schedule's time where that one ended.
+            Of an earlier fit of this network by the same kind of optimiser: go on with its
+            moments, the shuffle and the schedule's time where that one ended.
         checkpoint : path, optional
             A file that the fit is written to as it goes, and resumed from if it is there: the same
-            call after a crash ends with the same bits as if nothing had happened. Needs the extra
+            script, started again after a crash, ends with the same bits as if nothing had
+            happened. The network must stand as it did before the first call, and functions given
+            as ``shuffle`` and ``schedule`` must depend on the epoch alone. Needs the extra
             ``files``.
         checkpoint_every : int
             Epochs from one writing to the next. The end is always written.
@@ -523,7 +526,8 @@ class Network:
         Raises
         ------
         ValueError, TypeError
-            As :meth:`gradient`, and for arguments out of range. The parameters are unchanged.
+            As :meth:`gradient`, and for arguments out of range. The parameters are unchanged,
+            unless it is a schedule or an order that turns out wrong in the midst of training.
         FileFormatError
             If the file at ``checkpoint`` is none, or is of another fit.
 

@@ -674,13 +674,14 @@ def test_a_call_that_fails_changes_nothing(going_on, wrong):
     X, y = iris()
     Y = np.eye(3, dtype=int)[y]
     classifier = MLPClassifier(
-        5, solver="sgd", random_state=0, max_iter=3, warm_start=going_on == "warm_start"
-    )
+        5, solver="sgd", learning_rate_init=100, random_state=0, max_iter=3,
+        warm_start=going_on == "warm_start",
+    )  # fmt: skip
     classifier.partial_fit(X, y, classes=[0, 1, 2])
     call = classifier.partial_fit if going_on == "partial_fit" else classifier.fit
     before = photograph(classifier)
     data = {
-        "diverges": (X * 1e200, y),
+        "diverges": (X * 3e307, y),  # a step of 100 such gradients is infinite
         "weights": (X, y, -np.ones(150)),
         "kind of targets": (X, Y, -np.ones(150)),
     }[wrong]

@@ -424,7 +424,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         X, y, weights = held
         if self.validation_scores_ is None:
             self.validation_scores_, self.validation_loss_curve_ = [], []
-        examples = Examples(net, X, self._targets(y), self._class_weighted(weights, y))
+        try:
+            examples = Examples(net, X, self._targets(y), self._class_weighted(weights, y))
+        except ValueError as error:
+            raise ValueError(f"the examples held out: {error}") from None
         return lambda: self._score_of(_outputs_of(net, X), y, weights), examples.cost
 
     def _adapts(self) -> bool:

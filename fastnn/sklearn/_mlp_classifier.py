@@ -44,13 +44,13 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         The penalty on the squares of the weights.
     batch_size : int or "auto"
         Examples in a step; min(200, n_samples) for "auto".
-    learning_rate : {"constant", "invscaling", "adaptive", "cosine"} or callable
+    learning_rate : {"constant", "invscaling", "adaptive", "cosine"} or schedule
         How the learning rate changes. The second and third are scikit-learn's, and for
         ``solver="sgd"`` alone: init / (1 + examples seen)^power_t after each epoch; and a fifth
         whenever training would else stop for want of improvement. "cosine" falls along half a
-        cosine to 0 at ``max_iter`` epochs. Also any schedule of fastnn's: `fastnn.StepDecay` and
-        so on, or a function of the time in epochs that returns what ``learning_rate_init`` is
-        multiplied by.
+        cosine to 0 at ``max_iter`` epochs, and stays there. Also any schedule of fastnn's,
+        `fastnn.StepDecay` and so on, or a function from an array of times, in epochs, to an array
+        of what ``learning_rate_init`` is multiplied by.
     learning_rate_init : float
         The learning rate at first.
     power_t : float
@@ -61,7 +61,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Whether each epoch visits the examples in a new order.
     random_state : int, RandomState or None
         Draws the initial weights, the examples held out, and the orders, each as scikit-learn
-        does: the same seed there makes the same network but for rounding. Also draws dropout.
+        does: the same seed there makes the same network, but for rounding and what the notes say.
+        Also draws dropout.
     tol : float
         What counts as an improvement for ``n_iter_no_change``; for "lbfgs" the largest element of
         the gradient at which it stops.
@@ -122,11 +123,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     Notes
     -----
-    Differences from scikit-learn: momentum must be below 1; ``coefs_`` are in Fortran order; the
-    penalty counts by ``batch_size`` also in an epoch's last, smaller batch. Ctrl-C ends training
-    with the network of the last whole epoch, and a warning.
+    Differences from scikit-learn are listed in its guide, docs/coming_from_scikit_learn.md. Ctrl-C
+    ends training with the network of the last whole epoch, or iteration of "lbfgs", and a warning.
+    With "lbfgs" ``clip_norm``, ``warmup`` and ``early_stopping`` have no meaning.
 
-    Float32 examples are computed in float32. Sparse ones are made dense by blocks of rows.
+    Float32 examples are computed in float32. Sparse ones are made dense some megabytes at a time,
+    or by batches where these are larger: slow where there are tens of thousands of columns.
     Callbacks (scikit-learn 1.9) are called after each epoch, and may stop the fit.
 
     Source: A. Ng's course notes; scikit-learn's documentation, for what its parameters mean.
