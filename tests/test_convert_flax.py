@@ -90,6 +90,40 @@ def test_other_names_need_an_order():
         from_flax({"a1": dense(4, 3), "a01": dense(3, 4)}, ["relu", "identity"])
 
 
+def test_orders():
+    params = {0: dense(4, 3), 1: dense(3, 4)}
+    for order in ([1, 0], ["1", "0"], (1, "0")):
+        net = from_flax(params, ["relu", "identity"], order=order)
+        assert_same_bits(net.W[0].T, params[1]["kernel"])
+    with pytest.raises(ConversionError, match="order names '1', 'a', but the layers are '0', '1'"):
+        from_flax(params, ["relu", "identity"], order=[1, "a"])
+    with pytest.raises(TypeError, match="order must be a sequence of the names .* got str"):
+        from_flax({"hidden": dense(4, 3)}, ["identity"], order="hidden")
+    with pytest.raises(TypeError, match="got int"):
+        from_flax(params, ["relu", "identity"], order=10)
+
+
+def test_names_that_are_no_ordinary_ones():
+    long = "9" * 5000
+    net = from_flax({long: dense(3, 2), "8": dense(4, 3)}, "relu", loss="squared_error")
+    assert net.sizes == (4, 3, 2)
+    with pytest.raises(ConversionError, match="two layers that are called 'a/b'"):
+        from_flax({"a/b": dense(4, 3), "a": {"b": dense(4, 3)}}, ["relu", "identity"])
+    with pytest.raises(ConversionError, match="two layers that are called '1'"):
+        from_flax({1: dense(4, 3), "1": dense(4, 3)}, ["relu", "identity"])
+
+
+def test_trees_that_are_nested_too_deeply():
+    tree = {"Dense_0": dense(4, 3)}
+    for _ in range(3000):
+        tree = {"inner": tree}
+    ring = {}
+    ring["ring"] = ring
+    for each in (tree, ring):
+        with pytest.raises(ConversionError, match="the tree is nested too deeply"):
+            from_flax(each, ["identity"])
+
+
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_lists_of_layers(dtype):
     first, second = dense(4, 3, dtype), dense(3, 2, dtype)

@@ -58,7 +58,47 @@ def test_a_dictionary_of_arrays(dtype):
     assert net.W[0].any()
 
 
-def test_the_layers_come_in_the_order_of_the_dictionary():
+def weights(*shapes, bias=()):
+    """Return ``name.weight``, of random values, for each pair of a name and a shape."""
+    random = np.random.default_rng(1)
+    state = {f"{name}.weight": random.normal(size=shape).astype("f4") for name, shape in shapes}
+    return state | {f"{name}.bias": np.ones(len(state[f"{name}.weight"]), "f4") for name in bias}
+
+
+def square(*names, n=4):
+    return weights(*((name, (n, n)) for name in names))
+
+
+def assert_order(state, names, **options):
+    """Check in which order the layers of the dictionary became those of the network."""
+    net = from_torch(state, "relu", loss="squared_error", **options)
+    assert len(net.W) == len(names)
+    for W, name in zip(net.W, names, strict=True):
+        assert_same_bits(W, state[f"{name}.weight"])
+
+
+@pytest.mark.parametrize("template", ["{}", "fc{}", "body.{}.linear", "{}.layer.{}"])
+def test_names_that_differ_in_their_numbers_come_by_number(template):
+    names = [template.format(i, 7) for i in (0, 1, 2, 9, 10, 11, 100)]
+    for shuffled in (names, names[::-1], sorted(names)):
+        assert_order(square(*shuffled), names)
+
+
+def test_numbers_of_any_length():
+    names = ["7", "1" + 4999 * "0", "2" + 4999 * "0"]
+    assert_order(square(*reversed(names)), names)
+
+
+def test_a_file_sorts_its_layers(tmp_path):
+    numpy = pytest.importorskip("safetensors.numpy", reason="it sorts what it writes")
+    net = random_network([5] * 13, ["tanh"] * 11 + ["identity"])
+    numpy.save_file(to_state_dict(net), tmp_path / "state")
+    state = numpy.load_file(tmp_path / "state")
+    assert list(state)[:4] == ["0.bias", "0.weight", "10.bias", "10.weight"]
+    assert_same_network(from_torch(state, net.activations), net)
+
+
+def test_other_names_come_in_the_order_of_the_dictionary():
     state = {"zebra.fc.bias": np.ones(3, "f4"), "zebra.fc.weight": np.ones((3, 4), "f4")}
     state |= {"ape.weight": np.ones((2, 3), "f4")}
     net = from_torch(state, "relu", loss="cross_entropy")
@@ -66,6 +106,73 @@ def test_the_layers_come_in_the_order_of_the_dictionary():
     assert net.b[0].all() and not net.b[1].any()
     with pytest.raises(ConversionError, match="layer 'zebra.fc': it takes 4 inputs, but layer"):
         from_torch(dict(reversed(state.items())), "relu", loss="cross_entropy")
+    # As Linear has them, each bias after its weight.
+    state = {}
+    for name in ("fc1", "fc2", "out"):
+        state |= square(name) | {f"{name}.bias": np.ones(4, "f4")}
+    assert_order(state, ["fc1", "fc2", "out"])
+    assert_order(square("in", "body.2", "body.10", "head"), ["in", "body.2", "body.10", "head"])
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        square("fc1", "fc2", "out"),
+        square("decoder", "encoder"),
+        square("body.0", "body.10", "body.2", "head"),
+        square("in", "body.10", "body.2", "head"),
+        square("1", "01"),
+        weights(("decoder", (8, 3)), ("encoder", (3, 8))),  # a ring: it may begin anywhere
+        weights(("a", (3, 4)), ("b", (4, 3)), ("c", (2, 4))),  # 4 inputs twice
+        weights(("a", (3, 4)), ("b", (2, 5))),
+        weights(("a", (3, 4)), ("b", (5, 6)), ("c", (6, 5))),
+        weights(("a", (3, 4)), ("b", (3,))),
+    ],
+    ids=lambda state: " ".join(name.removesuffix(".weight") for name in state),
+)
+def test_an_order_that_nothing_tells_is_asked_for(state):
+    names = [name.removesuffix(".weight") for name in state]
+    with pytest.raises(ConversionError, match="differ in more than their numbers: say which"):
+        from_torch(state, "relu", loss="squared_error")
+    if len({W.shape for W in state.values()}) == 1:
+        assert_order(state, names[::-1], order=names[::-1])
+
+
+@pytest.mark.parametrize(
+    "sizes", [(4, 3, 2), (4, 4, 3), (2, 3, 2), (4, 3, 5, 3), (64, 32, 16, 8, 10)]
+)
+def test_shapes_that_fit_in_one_order_alone_tell_it(sizes):
+    shapes = zip("wzvxy"[: len(sizes) - 1], zip(sizes[1:], sizes, strict=False), strict=False)
+    state = weights(*shapes)
+    names = [name.removesuffix(".weight") for name in state]
+    in_files = dict(sorted(state.items()))
+    if sizes in ((4, 4, 3), (2, 3, 2)):
+        with pytest.raises(ConversionError, match="say which comes first by order="):
+            from_torch(in_files, "relu", loss="squared_error")
+    else:
+        assert_order(in_files, names)
+    assert_order(in_files, names, order=names)
+
+
+def test_an_order_that_is_given():
+    state = square("0", "2", "4")
+    assert_order(state, ["4", "0", "2"], order=["4", "0", "2"])
+    assert_order(state, ["4", "0", "2"], order=[4, 0, 2])
+    for order in (["0", "2"], ["0", "2", "5"], ["0", "0", "2"], [0, "a", None]):
+        with pytest.raises(ConversionError, match="order names '0', .* layers are '0', '2', '4'"):
+            from_torch(state, "relu", loss="squared_error", order=order)
+    for order in ("024", 3):
+        with pytest.raises(TypeError, match="order must be a sequence of the names of the layers"):
+            from_torch(state, "relu", loss="squared_error", order=order)
+
+
+def test_none_is_no_bias():
+    W = np.ones((2, 3), np.float32)
+    assert not from_torch({"weight": W, "bias": None}, ["identity"]).b[0].any()
+    with pytest.raises(ConversionError, match="'weight' has type object"):
+        from_torch({"weight": None}, ["identity"])
+    with pytest.raises(ConversionError, match="has a bias but no weight"):
+        from_torch({"bias": None}, ["identity"])
 
 
 def test_a_single_layer_needs_no_prefix():
@@ -358,6 +465,17 @@ def refused(torch):
     yield nn.Sequential(hooked), r"module '0' \(Linear\): it has hooks"
     yield nn.Sequential(normed), r"module '0' \(ParametrizedLinear\)"
     yield nn.Sequential(nn.Linear(4, 3), nn.Linear(2, 1)), "module '1'.* 2 inputs, but module '0'"
+    for place in ("0", "1", "2"):
+        replaced = nn.Sequential(layer(torch, 4, 4), nn.ReLU(), nn.Sequential(layer(torch, 4, 4)))
+        replaced.get_submodule(place).forward = torch.tanh
+        yield replaced, rf"module '{place}' \(\w+\): its forward was replaced"
+    replaced = nn.Sequential(layer(torch, 4, 4))
+    replaced.forward = torch.tanh
+    yield replaced, r"the module \(Sequential\): its forward was replaced"
+    deep = nn.Sequential(first)
+    for _ in range(3000):
+        deep = nn.Sequential(deep)
+    yield deep, "nested too deeply"
     yield nn.Sequential(), "the model has no dense layer"
     yield nn.Sequential(first.half()), "module '0'.weight has type float16: cast to float32"
     yield nn.Sequential(nn.Linear(2, 2).bfloat16()), "type bfloat16: cast to float32 first"
@@ -372,6 +490,35 @@ def test_modules_that_have_no_counterpart(torch):
             from_torch(module)
 
 
+@pytest.mark.parametrize("kind", ["forward", "forward_pre"])
+def test_hooks_of_all_modules(kind, torch):
+    linear = layer(torch, 2, 2)
+    register = getattr(torch.nn.modules.module, f"register_module_{kind}_hook")
+    hook = register(lambda *told: None)
+    try:
+        with pytest.raises(ConversionError, match="there are hooks of all modules"):
+            from_torch(linear)
+    finally:
+        hook.remove()
+    assert from_torch(linear).sizes == (2, 2)
+
+
+def test_the_dictionary_of_a_module_without_biases(torch):
+    """Its names are sorted, but it says by itself that it is a module's."""
+
+    class Net(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc1, self.fc2, self.out = (layer(torch, 4, 4, bias=False) for _ in range(3))
+
+    state = Net().state_dict()
+    net = from_torch(state, "relu", loss="squared_error")
+    for W, tensor in zip(net.W, state.values(), strict=True):
+        assert_same_bits(W, tensor.numpy())
+    with pytest.raises(ConversionError, match="say which comes first by order="):
+        from_torch(dict(state), "relu", loss="squared_error")
+
+
 def test_tensors_in_a_dictionary(torch):
     state = {"weight": torch.ones(2, 3, requires_grad=True), "bias": np.ones(2, np.float32)}
     assert from_torch(state, ["identity"]).parameters.all()
@@ -383,5 +530,7 @@ def test_tensors_in_a_dictionary(torch):
 def test_arguments_of_the_wrong_kind(torch):
     with pytest.raises(TypeError, match="read from the module: leave activations= out"):
         from_torch(layer(torch, 2, 2), activations=["relu"])
+    with pytest.raises(TypeError, match="read from the module: leave order= out"):
+        from_torch(layer(torch, 2, 2), order=["0"])
     with pytest.raises(TypeError, match=r"expected a torch.nn.Module or a dictionary .* got list"):
         from_torch([np.ones((2, 2))])

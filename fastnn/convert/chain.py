@@ -24,6 +24,10 @@ OUTPUT_OF_LOSS = {
     "poisson": "exp",
 }
 
+NO_LOG_SOFTMAX = (
+    "a network's output is softmax, not its logarithm; leave it out and pass loss='cross_entropy'"
+)
+
 
 @dataclass(frozen=True)
 class Layer:

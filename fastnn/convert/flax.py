@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from ..network import Network
 from .chain import Layer, float_array, network_of
 from .errors import ConversionError
+from .order import by_number, by_order, unknown
 
 Array = NDArray[Any]
 
@@ -24,7 +24,7 @@ def from_flax(
     activations: str | Sequence[str],
     loss: str | None = None,
     *,
-    order: Sequence[str] | None = None,
+    order: Sequence[str | int] | None = None,
     delta: float = 1.0,
 ) -> Network:
     """Return the network of a tree of parameters, as Flax and pure JAX code keep them.
@@ -40,10 +40,10 @@ def from_flax(
         A tree does not know them: as in :class:`fastnn.Network`.
     loss : str, optional
         As in :class:`fastnn.Network`.
-    order : sequence of str, optional
+    order : sequence of str or int, optional
         The names of the layers from first to last, ``"outer/inner"`` where they are nested. It
         is needed where the names differ in more than their numbers: JAX sorts the keys of
-        dictionaries, so their order says nothing.
+        dictionaries, so their order says nothing. Keys that are integers may stand as such.
     delta : float
         Of the loss huber.
 
@@ -57,6 +57,8 @@ def from_flax(
     ConversionError
         If the tree holds anything but dense layers, their order is not known, or they do not
         fit each other.
+    TypeError
+        If params is neither mapping nor sequence, or order no sequence of names.
 
     Notes
     -----
@@ -71,7 +73,7 @@ def from_flax(
     (3, 2)
     """
     if isinstance(params, Mapping):
-        named = _ordered(dict(_dense(_inner(params), ())), order)
+        named = _ordered(_named(_inner(params)), order)
     elif isinstance(params, Sequence) and not isinstance(params, str):
         if order is not None:
             raise TypeError("order is for a tree with names: a sequence of layers has its own")
@@ -129,6 +131,19 @@ def _inner(params: Mapping[Any, Any]) -> Mapping[Any, Any]:
     return inner
 
 
+def _named(tree: Mapping[Any, Any]) -> dict[str, tuple[Any, Any | None]]:
+    """Return the weights and biases of each dense layer in a tree, by name."""
+    named: dict[str, tuple[Any, Any | None]] = {}
+    try:
+        for name, parts in _dense(tree, ()):
+            if name in named:
+                raise ConversionError(f"the tree holds two layers that are called {name!r}")
+            named[name] = parts
+    except RecursionError:
+        raise ConversionError("the tree is nested too deeply") from None
+    return named
+
+
 def _dense(
     tree: Mapping[Any, Any], path: tuple[str, ...]
 ) -> Iterator[tuple[str, tuple[Any, Any | None]]]:
@@ -174,21 +189,11 @@ def _layer(name: str, w: Any, b: Any | None) -> Layer:
     return Layer(label, kernel.T, bias)
 
 
-def _ordered(named: dict[str, Any], order: Sequence[str] | None) -> dict[str, Any]:
+def _ordered(named: dict[str, Any], order: Sequence[str | int] | None) -> dict[str, Any]:
     """Return the layers from first to last."""
     if order is not None:
-        if sorted(order) != sorted(named):
-            raise ConversionError(
-                f"order names {', '.join(map(repr, order))}, but the layers are"
-                f" {', '.join(map(repr, named))}"
-            )
-        return {name: named[name] for name in order}
-    numbers = {name: [int(digits) for digits in re.findall("[0-9]+", name)] for name in named}
-    if len({re.sub("[0-9]+", "#", name) for name in named}) > 1 or len(named) > len(
-        {tuple(found) for found in numbers.values()}
-    ):
-        raise ConversionError(
-            f"the layers {', '.join(map(repr, named))} differ in more than their numbers: say"
-            " which comes first by order="
-        )
-    return {name: named[name] for name in sorted(named, key=lambda name: numbers[name])}
+        return by_order(named, order)
+    found = by_number(named)
+    if found is None:
+        raise unknown(named)
+    return found

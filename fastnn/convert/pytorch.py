@@ -8,7 +8,7 @@ from typing import Any
 
 from ..kernels.codes import LEAK
 from ..network import Network
-from .chain import OUTPUT_OF_LOSS, Layer, network_of, optional
+from .chain import NO_LOG_SOFTMAX, OUTPUT_OF_LOSS, Layer, network_of, optional
 from .errors import ConversionError
 from .state_dict import array_of_tensor, layers_of_state, to_state_dict
 
@@ -29,8 +29,7 @@ _MODULES: dict[str, tuple[str, dict[str, tuple[Any, ...]]]] = {
 _ACTIVATIONS = {module: activation for activation, (module, _) in _MODULES.items()}
 
 _REASONS = {
-    "LogSoftmax": "a network's output is softmax, not its logarithm; leave it out and pass"
-    " loss='cross_entropy'",
+    "LogSoftmax": NO_LOG_SOFTMAX,
 }
 
 
@@ -39,6 +38,7 @@ def from_torch(
     activations: str | Sequence[str] | None = None,
     loss: str | None = None,
     *,
+    order: Sequence[str | int] | None = None,
     delta: float = 1.0,
 ) -> Network:
     """Return the network that a PyTorch model, or the dictionary of its parameters, stands for.
@@ -50,7 +50,7 @@ def from_torch(
         GELU, SiLU, Softplus, Sigmoid, Tanh and Softmax(1); Flatten may come first. Dropout is
         left out: it does nothing in inference, and to train with it is asked of
         :meth:`fastnn.Network.fit`. A dictionary has the weights (n_out, n_in) and biases
-        (n_out,) of each layer, in the order of the layers, as arrays or tensors; for arrays
+        (n_out,) of each layer, as arrays or tensors; a bias may be missing or None. For arrays
         PyTorch need not be installed.
     activations : str or sequence of str
         For a dictionary, which does not know them: as in :class:`fastnn.Network`.
@@ -59,6 +59,9 @@ def from_torch(
         is ``"cross_entropy"`` (CrossEntropyLoss), ``"binary_cross_entropy"``
         (BCEWithLogitsLoss) or ``"poisson"`` (PoissonNLLLoss): the network's last activation is
         then softmax, sigmoid or exp.
+    order : sequence of str or int, optional
+        For a dictionary: the names of the layers from first to last, as ``"fc1"`` of
+        ``"fc1.weight"``; the notes say when it is needed.
     delta : float
         Of the loss huber.
 
@@ -71,15 +74,24 @@ def from_torch(
     Raises
     ------
     ConversionError
-        If anything else is in the module, it has hooks, or parameters are not float32 or
+        If anything else is in the module, it has hooks or a ``forward`` put in place of its
+        own, the order of a dictionary's layers is not known, or parameters are not float32 or
         float64.
     TypeError
-        If activations are missing, or given beside a module.
+        If activations are missing, activations or order are given beside a module, or order is
+        no sequence of names.
     ImportError
         If a module is given and PyTorch is not installed.
 
     Notes
     -----
+    Layers of a dictionary whose names differ in their numbers alone come by number, ``"10"``
+    after ``"2"``. Others come in the order of the dictionary. If it is sorted, as it comes out of
+    a safetensors file, that order says nothing: then they come in the only order in which they
+    fit each other, and where there are several, or it cannot be seen that there are not, `order`
+    is asked for. A ``state_dict()`` names the layers in the order in which ``__init__`` made
+    them: if ``forward`` calls them in another, only `order` can say so.
+
     PyTorch's Softplus is the identity above its threshold, 20 by default: in float64 its output
     differs from the network's there, by at most 2.1e-9.
 
@@ -96,14 +108,21 @@ def from_torch(
             raise TypeError(
                 "a dictionary of parameters does not know its activations: give activations="
             )
-        return network_of(layers_of_state(module_or_state_dict), activations, loss, delta)
+        return network_of(layers_of_state(module_or_state_dict, order), activations, loss, delta)
+    if order is not None:
+        raise TypeError("the order is read from the module: leave order= out")
     if activations is not None:
         raise TypeError("the activations are read from the module: leave activations= out")
     torch = optional("torch", "torch")
     if not isinstance(module_or_state_dict, torch.nn.Module):
         found = type(module_or_state_dict).__name__
         raise TypeError(f"expected a torch.nn.Module or a dictionary of arrays, got {found}")
-    return network_of(_layers(torch.nn, module_or_state_dict), loss=loss, delta=delta)
+    _check_global_hooks(torch.nn.modules.module)
+    try:
+        layers = _layers(torch.nn, module_or_state_dict)
+    except RecursionError:
+        raise ConversionError("the modules are nested too deeply") from None
+    return network_of(layers, loss=loss, delta=delta)
 
 
 def to_torch(network: Network, logits: bool = False) -> Any:
@@ -176,6 +195,15 @@ def _module(nn: Any, l: int, activation: str) -> Any:
     return getattr(nn, kind)(**{name: values[0] for name, values in attributes.items()})
 
 
+def _check_global_hooks(modules: Any) -> None:
+    if modules._global_forward_hooks or modules._global_forward_pre_hooks:
+        raise ConversionError(
+            "there are hooks of all modules (torch.nn.modules.module.register_module_forward_hook"
+            " or register_module_forward_pre_hook), which may change what they compute; remove"
+            " them first"
+        )
+
+
 def _layers(nn: Any, model: Any) -> list[Layer]:
     layers: list[Layer] = []
     for name, module in _flat(nn, "", model):
@@ -210,6 +238,12 @@ def _flat(nn: Any, name: str, module: Any) -> Iterator[tuple[str, Any]]:
         raise ConversionError(
             f"{label} ({type(module).__name__}): it has hooks, which may change what it computes;"
             " remove them first"
+        )
+    # PyTorch calls what the instance has before what its class has.
+    if "forward" in vars(module):
+        raise ConversionError(
+            f"{label} ({type(module).__name__}): its forward was replaced, and may compute"
+            " anything; remove it with del module.forward"
         )
     if type(module) is nn.Sequential:
         # named_children() would leave out the second call of a module that is there twice.
