@@ -240,6 +240,12 @@ class Network:
                 raise TypeError(f"preprocessing[{i}] must be a Standardizer, got {found}")
             if not hasattr(step, "mean_"):
                 raise ValueError(f"preprocessing[{i}] has no statistics yet: call its fit first")
+            features = len(step.mean_)
+            if features != self.sizes[0]:
+                raise ValueError(
+                    f"preprocessing[{i}] was fitted on {features} features, but the network has"
+                    f" {self.sizes[0]} inputs"
+                )
         self._preprocessing = kept
 
     def forward(self, X: ArrayLike, out: Array | None = None) -> Array:

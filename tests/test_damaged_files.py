@@ -317,15 +317,21 @@ BAD_FILES = {
     "W2 integers": (changed_tensors(W2=np.zeros((2, 4), np.int32)), "W2 has type int32, expected"),
     "mean of nothing": (
         changed_tensors(**{"preprocessing1.mean": np.zeros((0, 1))}),
-        r"preprocessing1.mean has shape \(0, 1\), expected \(1, 1\)",
+        r"preprocessing1.mean has shape \(0, 1\), expected \(3, 1\)",
     ),
     "mean is a number": (
         changed_tensors(**{"preprocessing1.mean": np.array(3.0)}),
-        r"preprocessing1.mean has shape \(\), expected \(1, 1\)",
+        r"preprocessing1.mean has shape \(\), expected \(3, 1\)",
     ),
     "scale of others": (
         changed_tensors(**{"preprocessing1.scale": np.zeros((4, 1))}),
         r"preprocessing1.scale has shape \(4, 1\), expected \(3, 1\)",
+    ),
+    "features of another network": (
+        changed_tensors(
+            **dict.fromkeys(("preprocessing1.mean", "preprocessing1.scale"), np.ones((4, 1)))
+        ),
+        r"preprocessing1.mean has shape \(4, 1\), expected \(3, 1\)",
     ),
     "mean in float32": (
         changed_tensors(**{"preprocessing1.mean": np.zeros((3, 1), np.float32)}),
@@ -387,7 +393,7 @@ def test_ten_thousand_damaged_files(path, limited):
     nets = [
         network([1, 1], "squared_error"),
         network([3, 4, 2], features=[3]),
-        network([3, 4, 2], "binary_cross_entropy", np.float64, 2**70, features=[3, 2]),
+        network([3, 4, 2], "binary_cross_entropy", np.float64, 2**70, features=[3, 3]),
         network([2, 5, 5, 3], "cross_entropy", np.float64),
         network([8, 16, 1], "squared_error", features=[8]),
     ]

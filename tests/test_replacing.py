@@ -56,6 +56,42 @@ def test_what_is_not_there_and_what_is_a_folder(tmp_path):
     assert [each.name for each in tmp_path.iterdir()] == ["file"]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="systems differ in which error it is")
+@pytest.mark.parametrize("kind", [os.fspath, os.fsencode])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("", ".", "..", "new/", "new//", "new/.", "new/..", "new/../other", "none/new/"),
+        *("file/", "file/.", "file/..", "file/../other", "folder", "folder/", "folder/."),
+        *("folder/new/", "link/", "link/new/", "broken/", "broken/new"),
+    ],
+)
+def test_names_that_open_takes_for_no_file(name, kind, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("file")
+    (tmp_path / "broken").symlink_to("nothing")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(OSError) as expected:
+        os.close(os.open(name, os.O_WRONLY | os.O_CREAT))  # as open() does
+    with pytest.raises(OSError) as caught:
+        network().save(kind(name))
+    assert type(caught.value) is type(expected.value)
+    assert caught.value.errno == expected.value.errno
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@posix
+@pytest.mark.parametrize("name", ["file", "./new", "folder/new", "folder//new", "folder/../new"])
+def test_names_of_files(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    network().save(name)
+    assert_same(fastnn.load(name), network())
+
+
 @posix
 def test_pipes_and_devices_are_neither_read_nor_replaced(tmp_path):
     pipe = tmp_path / "pipe"

@@ -38,7 +38,7 @@ def save(net: Network, path: Path) -> None:
     for l, (W, b) in enumerate(zip(net.W, net.b, strict=True), 1):
         tensors[f"W{l}"], tensors[f"b{l}"] = W, b
     for i, step in enumerate(net.preprocessing):
-        mean, scale = _columns(f"preprocessing[{i}]", step)
+        mean, scale = _columns(f"preprocessing[{i}]", step, net.sizes[0])
         tensors[_statistic(i + 1, "mean")], tensors[_statistic(i + 1, "scale")] = mean, scale
     write(path, tensors, _about(net))
 
@@ -62,15 +62,14 @@ def _statistic(i: int, name: str) -> str:
     return f"preprocessing{i}.{name}"
 
 
-def _columns(name: str, step: Standardizer) -> tuple[Array, Array]:
+def _columns(name: str, step: Standardizer, n_x: int) -> tuple[Array, Array]:
     """Return the statistics, if they still are what `fit` left."""
     columns = np.asarray(step.mean_), np.asarray(step.scale_)
     for part, values in zip(("mean_", "scale_"), columns, strict=True):
-        n = max(columns[0].size, 1)
-        if values.dtype != _FLOAT64 or values.shape != (n, 1):
+        if values.dtype != _FLOAT64 or values.shape != (n_x, 1):
             raise ValueError(
                 f"{name}.{part} has type {values.dtype} and shape {values.shape};"
-                f" expected float64, {(n, 1)}"
+                f" expected float64, {(n_x, 1)}"
             )
     return columns
 
@@ -121,7 +120,7 @@ def load(path: Path) -> Network:
         description = _description(about["description"])
         dtype = check.float_type(_dtype_name("dtype", about["dtype"]))
         steps = _steps(about["preprocessing"])
-        _check_tensors(contents.tensors, _expected(description, dtype, steps, contents.tensors))
+        _check_tensors(contents.tensors, _expected(description, dtype, steps))
         net = Network._of(description, np.empty(description.n_parameters, dtype), about["seed"])
         for l, (W, b) in enumerate(zip(net.W, net.b, strict=True), 1):
             contents.copy(f"W{l}", W)
@@ -207,7 +206,6 @@ def _expected(
     description: Description,
     dtype: np.dtype[Any],
     steps: tuple[Standardizer, ...],
-    found: Mapping[str, Tensor],
 ) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
     """Return the shape and type of each tensor that belongs into the file."""
     expected: dict[str, tuple[tuple[int, ...], np.dtype[Any]]] = {}
@@ -215,10 +213,8 @@ def _expected(
         expected[f"W{l}"] = (n_out, n_in), dtype
         expected[f"b{l}"] = (n_out, 1), dtype
     for i in range(1, len(steps) + 1):
-        # The number of features is told by the values alone.
-        mean = found.get(_statistic(i, "mean"))
-        n = max(mean.shape[0], 1) if mean is not None and mean.shape else 1
-        expected[_statistic(i, "mean")] = expected[_statistic(i, "scale")] = (n, 1), _FLOAT64
+        for name in ("mean", "scale"):
+            expected[_statistic(i, name)] = (description.sizes[0], 1), _FLOAT64
     return expected
 
 

@@ -12,6 +12,9 @@ from typing import BinaryIO
 # What systems answer that do not flush folders, or not for those who may not list them.
 _NO_FOLDER_FLUSH = (errno.EINVAL, errno.ENOTSUP, errno.EACCES)
 
+# What a name may end with that can only be a folder's.
+_SEPARATORS = os.sep + (os.altsep or "")
+
 
 @contextmanager
 def replacing(path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> Iterator[BinaryIO]:
@@ -39,7 +42,7 @@ def replacing(path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> Iter
     ...     there_yet, path.read_bytes()
     (False, b'1 2 3')
     """
-    target = os.path.realpath(os.fsdecode(path))
+    target = _target(os.fsdecode(path))
     mode = _mode(target)
     folder = os.path.dirname(target)
     temporary = os.path.join(folder, f".fastnn-{os.urandom(8).hex()}.tmp")
@@ -59,6 +62,26 @@ def replacing(path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> Iter
     _flush_folder(folder)
 
 
+def _target(name: str) -> str:
+    """Return the file that a name stands for to :func:`open`; realpath is less strict."""
+    if not name:
+        raise _error(errno.ENOENT, name)
+    bare = name.rstrip(_SEPARATORS)
+    if not os.path.isdir(name):
+        try:
+            # With a separator at the end, so that a file on the way is an error.
+            os.stat(os.path.join(os.path.dirname(bare) or os.curdir, ""))
+        except OSError as error:
+            raise _error(error.errno or errno.ENOENT, name) from None
+        if bare != name:
+            raise _error(errno.EISDIR, name)
+    return os.path.realpath(name)
+
+
+def _error(number: int, name: str) -> OSError:
+    return OSError(number, os.strerror(number), name)
+
+
 def _mode(target: str) -> int | None:
     """Return the mode of the file that is there, if one is that may be written."""
     try:
@@ -66,12 +89,12 @@ def _mode(target: str) -> int | None:
     except FileNotFoundError:
         return None
     if stat.S_ISDIR(found):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), target)
+        raise _error(errno.EISDIR, target)
     if not stat.S_ISREG(found):  # renaming over a device would remove it
         raise OSError(errno.EINVAL, "Not a regular file", target)
     # Renaming asks for rights in the folder alone: a file is also kept by being read-only.
     if not os.access(target, os.W_OK):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), target)
+        raise _error(errno.EACCES, target)
     return stat.S_IMODE(found)
 
 
