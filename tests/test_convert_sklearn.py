@@ -332,6 +332,27 @@ def test_the_difference_of_two_rows_is_the_sigmoid_of_two_classes():
     np.testing.assert_allclose(P, two.forward(X.T).T, rtol=1e-13)
 
 
+def test_a_softmax_of_one_output():
+    with pytest.raises(ConversionError, match=r"layer 0 \(softmax of 1 output\): its output is 1"):
+        to_sklearn(fastnn.Network([4, 1], ["softmax"]))
+
+
+def test_labels_without_an_order():
+    net = fastnn.Network([4, 3], ["softmax"])
+    with pytest.raises(TypeError, match=r"can be put in order, .* got \[1, 'a', None\]"):
+        to_sklearn(net, [1, "a", None])
+    with pytest.raises(ValueError, match="classes is not a rectangular array"):
+        to_sklearn(net, [[1], [1, 2], []])
+
+
+def test_logistic_regression_whose_intercept_is_a_number():
+    X, y = rows(M, N, np.float64), targets("binary")
+    estimator = LogisticRegression(solver="liblinear", fit_intercept=False).fit(X, y)
+    net = from_sklearn(estimator)
+    assert net.b[0].shape == (1, 1) and not net.b[0].any()
+    assert_outputs(estimator.predict_proba(X)[:, 1:], net, X)
+
+
 class Louder(MLPClassifier):
     pass
 

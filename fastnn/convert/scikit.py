@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .. import validation as check
 from ..network import Network
 from .chain import Layer, float_array, network_of, optional
 from .errors import ConversionError
@@ -110,6 +111,8 @@ def to_sklearn(network: Network, classes: ArrayLike | None = None) -> Any:
         If scikit-learn has no such model.
     ValueError
         If classes do not fit the network.
+    TypeError
+        If classes cannot be put in order.
     ImportError
         If scikit-learn is not installed.
 
@@ -132,7 +135,12 @@ def to_sklearn(network: Network, classes: ArrayLike | None = None) -> Any:
         if classes is not None:
             raise ValueError(f"classes= is for classifiers, but the loss is {network.loss}")
         return _to_regressor(network)
-    if output == "softmax" and n_y < 3:
+    if output == "softmax" and n_y == 1:
+        raise ConversionError(
+            f"layer {len(network.W) - 1} (softmax of 1 output): its output is 1 whatever the input,"
+            " and scikit-learn's classifiers have two classes at least"
+        )
+    if output == "softmax" and n_y == 2:
         raise ConversionError(
             f"layer {len(network.W) - 1} (softmax of {n_y} outputs): scikit-learn's classifiers"
             " have one sigmoid output for two classes; take the difference of the two rows of"
@@ -192,10 +200,13 @@ def _from_logistic(estimator: Any) -> Network:
         raise ConversionError(f"{name}: coef_ is no NumPy array; call densify() first")
     n_classes = len(estimator.classes_)
     _check_one_model(estimator, name, n_classes)
+    coef, intercept = float_array("coef_", estimator.coef_), estimator.intercept_
+    if np.ndim(intercept) == 0:  # liblinear's without one
+        intercept = np.full(len(coef), intercept, coef.dtype)
     layer = Layer(
         name,
-        float_array("coef_", estimator.coef_),
-        float_array("intercept_", estimator.intercept_),
+        coef,
+        float_array("intercept_", intercept),
         "sigmoid" if n_classes == 2 else "softmax",
     )
     return network_of([layer])
@@ -217,10 +228,17 @@ def _check_one_model(estimator: Any, name: str, n_classes: int) -> None:
 def _labels(classes: ArrayLike | None, count: int) -> Array:
     if classes is None:
         return np.arange(count)
-    found = np.asarray(classes)
+    found = check.any_array("classes", classes)
     if found.shape != (count,):
         raise ValueError(f"classes has shape {found.shape}; expected {count} labels")
-    if not np.array_equal(np.unique(found), found):
+    try:
+        sorted_labels = np.unique(found)
+    except TypeError:
+        raise TypeError(
+            f"classes must be labels that can be put in order, such as numbers or text;"
+            f" got {found.tolist()}"
+        ) from None
+    if not np.array_equal(sorted_labels, found):
         raise ValueError(
             f"classes must be different and in increasing order, as scikit-learn keeps them;"
             f" got {found.tolist()}"
