@@ -9,18 +9,36 @@ from numpy.typing import NDArray
 
 from .chain import float_array
 from .errors import ConversionError
-from .onnx_forms import FORMS
+from .onnx_forms import FORMS, Z
 
 Array = NDArray[Any]
 
 # ONNX's own operators; those of other domains may mean anything.
 DOMAINS = ("", "ai.onnx")
 
-ACCEPTED = (
-    "convertible is one chain of Gemm, MatMul and MatMul + Add with "
-    + ", ".join(sorted({form.tree.kind for forms in FORMS.values() for form in forms}))
-    + ", Identity, and Flatten, Reshape, Dropout and Cast where they do nothing"
-)
+# What a Constant may hold but a tensor, and its type.
+_PLAIN = {
+    "value_float": np.float32,
+    "value_floats": np.float32,
+    "value_int": np.int64,
+    "value_ints": np.int64,
+}
+
+
+def _accepted() -> str:
+    forms = [(name, form.tree) for name, several in FORMS.items() for form in several]
+    alone = {tree.kind for _, tree in forms if tree.operands == (Z,)}
+    together = {name for name, tree in forms if tree.operands != (Z,)}
+    return (
+        "convertible is one chain of Gemm, MatMul, and either + Add, with "
+        + ", ".join(sorted(alone))
+        + ", several operators that together are "
+        + ", ".join(sorted(together))
+        + ", Identity, and Flatten, Reshape, Transpose, Dropout and Cast where they do nothing"
+    )
+
+
+ACCEPTED = _accepted()
 
 
 class Graph:
@@ -86,8 +104,12 @@ class Graph:
         return i
 
     def check_all_used(self) -> None:
-        """Raise unless every node has been used."""
-        unused = [self.label(i) for i in range(len(self.nodes)) if i not in self.used]
+        """Raise unless every node has been used; constants that nothing takes do no harm."""
+        unused = [
+            self.label(i)
+            for i, node in enumerate(self.nodes)
+            if i not in self.used and not (node.op_type == "Constant" and node.domain in DOMAINS)
+        ]
         if unused:
             raise ConversionError(
                 f"{', '.join(unused[:5])}: not part of the chain from {self.input!r} to"
@@ -117,9 +139,10 @@ class Graph:
             if node.op_type == "Constant":
                 break
             if node.op_type == "Transpose":
-                if list(self.attributes(i).get("perm", (1, 0))) != [1, 0]:
+                perm = list(self.attributes(i).get("perm", (1, 0)))
+                if perm not in ([1, 0], [0, 1]):
                     return None
-                flipped = not flipped
+                flipped ^= perm == [1, 0]
             elif node.op_type != "Identity":
                 return None
             tensor = node.input[0]
@@ -134,10 +157,11 @@ class Graph:
         else:
             i = self.producer[tensor]
             attributes, label = self.attributes(i), self.label(i)
-            if "value_float" in attributes:
-                return np.asarray(attributes["value_float"], np.float32)
+            for name, kind in _PLAIN.items():
+                if name in attributes:
+                    return np.asarray(attributes[name], kind)
             if "value" not in attributes:
-                raise self.error(i, "expected a constant with 'value' or 'value_float'")
+                raise self.error(i, f"expected a constant with value, {', '.join(_PLAIN)}")
             stored = attributes["value"]
         try:
             values: Array = self.onnx.numpy_helper.to_array(stored)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .chain import NO_LOG_SOFTMAX
 from .onnx_forms import COMMUTATIVE, FORMS, Op, Tree
 from .onnx_graph import ACCEPTED, DOMAINS, Graph
 
@@ -32,6 +33,8 @@ def match_activation(graph: Graph, tensor: str) -> tuple[str, str]:
                 graph.used.update(found.nodes)
                 return name, found.z
     i = graph.producer[tensor]
+    if graph.nodes[i].op_type == "LogSoftmax":
+        raise graph.error(i, f"{NO_LOG_SOFTMAX}; {ACCEPTED}")
     raise graph.error(i, f"it cannot be converted{_given(graph, i)}; {ACCEPTED}")
 
 

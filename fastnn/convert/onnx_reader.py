@@ -28,7 +28,7 @@ Array = NDArray[Any]
 
 # From here on Gemm, Reshape and Dropout have the inputs and attributes that are looked at.
 _OLDEST_OPSET = 7
-_PASSING = ("Identity", "Dropout", "Cast", "Flatten", "Reshape")
+_PASSING = ("Identity", "Dropout", "Cast", "Flatten", "Reshape", "Transpose")
 
 
 def from_onnx(
@@ -39,13 +39,13 @@ def from_onnx(
     Parameters
     ----------
     model_or_path : onnx.ModelProto or path
-        One chain of dense layers: Gemm (alpha and beta 1, A not transposed), MatMul and Add, or
-        MatMul, each followed by at most one activation: Relu, LeakyRelu(0.01), Elu(1), Sigmoid,
-        Tanh, Softmax, Softplus, Gelu, or several operators that together are GELU, SiLU,
-        leaky ReLU, ELU or softplus, as :func:`to_onnx` and PyTorch write them. Identity,
-        Dropout, Cast, Reshape and Flatten may stand where they do nothing; a Flatten or
-        Reshape of images into rows may come first. Values in other files are read where a path
-        is given, from the folder of the model.
+        One chain of dense layers: Gemm (alpha and beta 1, A not transposed) or MatMul, or one
+        of them without biases and an Add, each followed by at most one activation: Relu,
+        LeakyRelu(0.01), Elu(1), Sigmoid, Tanh, Softmax, Softplus, Gelu, Exp, or several
+        operators that together are GELU, SiLU, leaky ReLU, ELU or softplus, as :func:`to_onnx`
+        and PyTorch write them. Identity, Dropout, Cast, Reshape, Transpose and Flatten may
+        stand where they do nothing; a Flatten or Reshape of images into rows may come first.
+        Values in other files are read where a path is given, from the folder of the model.
     loss : str, optional
         As in :class:`fastnn.Network`; unless given, the one that :func:`to_onnx` noted down. A
         model that ends in a dense layer ends in logits if the loss is ``"cross_entropy"``,
@@ -131,6 +131,13 @@ def _valid(onnx: Any, model: Any) -> Any:
                 f"the values of {tensor.name!r} are in another file: give the path of the model,"
                 " or load it with onnx.load"
             )
+    opset = max((each.version for each in model.opset_import if each.domain in DOMAINS), default=0)
+    newest = onnx.defs.onnx_opset_version()
+    if opset > newest:  # the checker would take its operators for those of today
+        raise ConversionError(
+            f"the model uses opset {opset}, but onnx {onnx.__version__} knows no newer one than"
+            f" {newest}: install a newer onnx"
+        )
     invalid = (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError)
     try:
         onnx.checker.check_model(model, full_check=True)
@@ -139,7 +146,6 @@ def _valid(onnx: Any, model: Any) -> Any:
     if model.functions:
         names = ", ".join(repr(function.name) for function in model.functions)
         raise ConversionError(f"the model defines operators of its own, {names}; {ACCEPTED}")
-    opset = max((each.version for each in model.opset_import if each.domain in DOMAINS), default=0)
     if opset < _OLDEST_OPSET:
         raise ConversionError(
             f"the model uses opset {opset}; expected at least {_OLDEST_OPSET}:"
@@ -201,9 +207,13 @@ def _linear(graph: Graph, i: int) -> tuple[Layer, str] | None:
         return None
     for product, bias in permutations(node.input):
         j = graph.producer.get(product)
-        if j is None or graph.nodes[j].op_type != "MatMul" or graph.constant(bias) is None:
+        kind = None if j is None else graph.nodes[j].op_type
+        if j is None or kind not in ("MatMul", "Gemm") or graph.constant(bias) is None:
             continue
-        layer = _matmul(graph, graph.use(product))
+        if kind == "Gemm" and _biased(graph.nodes[j]):  # the sum of two biases would be rounded
+            continue
+        graph.use(product)
+        layer = _gemm(graph, j) if kind == "Gemm" else _matmul(graph, j)
         return replace(layer, b=_bias(graph, i, bias, layer.W)), graph.nodes[j].input[0]
     return None
 
@@ -216,9 +226,13 @@ def _gemm(graph: Graph, i: int) -> Layer:
     W = _weights(graph, i)
     if not attributes.get("transB", 0):
         W = W.T
+    b = _bias(graph, i, node.input[2], W) if _biased(node) else None
+    return Layer(graph.label(i), W, b)
+
+
+def _biased(gemm: Any) -> bool:
     # An optional input that is left out may be there by an empty name.
-    biased = len(node.input) > 2 and node.input[2]
-    return Layer(graph.label(i), W, _bias(graph, i, node.input[2], W) if biased else None)
+    return len(gemm.input) > 2 and bool(gemm.input[2])
 
 
 def _matmul(graph: Graph, i: int) -> Layer:
@@ -255,6 +269,10 @@ def _passed(graph: Graph, i: int, tensor: str) -> str:
     if node.op_type == "Cast" and attributes["to"] != graph.kind:
         kinds = graph.type_name(graph.kind), graph.type_name(attributes["to"])
         raise graph.error(i, f"it casts {kinds[0]} to {kinds[1]}; expected it to do nothing")
+    if node.op_type == "Transpose":
+        perm = list(attributes.get("perm", ()))
+        if not perm or perm != sorted(perm):
+            raise graph.error(i, "it changes the order of the axes; expected it to do nothing")
     passed: str = node.input[0]
     return passed
 

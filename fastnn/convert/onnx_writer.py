@@ -16,6 +16,11 @@ from .onnx_forms import FORMS, Op, Tree
 # The oldest opset in which every operator that is written means what it means today.
 _OLDEST_OPSET = 13
 
+# ONNX keeps a model in one message of Protocol Buffers, which ends there. Names and operators take
+# a few hundred bytes a layer.
+_LIMIT = 2**31 - 1
+_AROUND = 1024
+
 LOSS_KEY, DELTA_KEY = "fastnn.loss", "fastnn.delta"
 
 
@@ -41,7 +46,7 @@ def to_onnx(network: Network, path: str | os.PathLike[str] | None = None, opset:
     Raises
     ------
     ConversionError
-        If an activation cannot be written.
+        If an activation cannot be written, or the model would take 2 GiB or more.
     ValueError
         If the opset is out of range.
     ImportError
@@ -65,6 +70,13 @@ def to_onnx(network: Network, path: str | os.PathLike[str] | None = None, opset:
     newest = onnx.defs.onnx_opset_version()
     if not _OLDEST_OPSET <= check.integer("opset", opset) <= newest:
         raise ValueError(f"opset must lie in [{_OLDEST_OPSET}, {newest}], got {opset}")
+    size = network.parameters.nbytes + _AROUND * len(network.W)
+    if size > _LIMIT:
+        raise ConversionError(
+            f"the model would take some {size} bytes, but ONNX holds at most {_LIMIT} (2 GiB) in"
+            " one model; a float32 network takes half of a float64 one, and Network.save has no"
+            " such limit"
+        )
     graph = _Graph(onnx, network, opset)
     opsets = [onnx.helper.make_opsetid("", opset)]
     model = onnx.helper.make_model(
