@@ -539,7 +539,8 @@ def test_an_interrupted_fit_leaves_what_was_there(error, monkeypatch):
             for solver in SMOOTH
         ),
         ({"solver": "liblinear", "l1_ratio": 0.5}, "Only 'saga' solver supports elasticnet"),
-        ({"solver": "liblinear", "C": np.inf}, "not supported for the liblinear solver"),
+        ({"solver": "liblinear", "C": np.inf}, "'liblinear' needs a penalty"),
+        ({"solver": "liblinear", "l1_ratio": 1, "dual": True}, "dual=True needs an L2 penalty"),
         ({"solver": "adam"}, "'solver' parameter"),
         ({"C": 0.0}, "'C' parameter"),
         ({"l1_ratio": 2.0}, "'l1_ratio' parameter"),
@@ -558,7 +559,7 @@ def test_wrong_parameters(options, message):
         (np.ones(3), r"sample_weight has shape \(3,\); expected \(120,\)"),
         (np.ones((120, 2)), r"sample_weight has shape \(120, 2\)"),
         (-np.ones(120), "negative values, the least -1"),
-        (np.zeros(120), "at least one non-zero"),
+        (np.zeros(120), "sample_weight is 0 for every example"),
         (np.full(120, np.nan), "sample_weight contains NaN"),
     ],
 )
@@ -574,7 +575,7 @@ def test_wrong_targets():
         LogisticRegression(solver="liblinear").fit(X, y)
     with pytest.raises(ValueError, match="Unknown label type"):
         LogisticRegression().fit(X, y + 0.5)
-    with pytest.raises(ValueError, match="maximum value > 1e30"):
+    with pytest.raises(ValueError, match=r"X holds 1e\+100"):
         LogisticRegression(solver="liblinear").fit([[0.0], [1e100]], [0, 1])
 
 
@@ -583,8 +584,8 @@ def test_wrong_targets():
     [
         ({"penalty": "l2"}, FutureWarning, "'penalty' was deprecated"),
         ({"penalty": "l1", "solver": "saga"}, UserWarning, "Inconsistent values: penalty=l1"),
-        ({"penalty": None, "C": 4}, UserWarning, "Setting penalty=None will ignore the C"),
-        ({"penalty": "l2", "l1_ratio": 0.5}, UserWarning, "only used when penalty is 'elasticnet'"),
+        ({"penalty": None, "C": 4}, UserWarning, "penalty=None leaves C=4"),
+        ({"penalty": "l2", "l1_ratio": 0.5}, UserWarning, "takes no notice of l1_ratio"),
         ({"l1_ratio": None}, FutureWarning, "'l1_ratio=None' was deprecated"),
         ({"n_jobs": 1}, FutureWarning, "'n_jobs' has no effect"),
     ],

@@ -308,8 +308,8 @@ class LogisticRegression(
             C = np.inf if penalty is None else C
         if penalty != "elasticnet" and self.l1_ratio is not None and 0 < self.l1_ratio < 1:
             warnings.warn(
-                "l1_ratio parameter is only used when penalty is 'elasticnet'."
-                f" Got (penalty={penalty})",
+                f"penalty={penalty!r} takes no notice of l1_ratio, which is {self.l1_ratio:g}: it"
+                " counts for penalty='elasticnet'. Leave penalty out to have it count",
                 UserWarning,
                 stacklevel=4,
             )
@@ -338,7 +338,8 @@ class LogisticRegression(
             )
         if self.penalty is None and self.C != 1.0:
             warnings.warn(
-                f"Setting penalty=None will ignore the C and l1_ratio parameters; C is {self.C:g}",
+                f"penalty=None leaves C={self.C:g} and l1_ratio without effect: leave them out, or"
+                " leave penalty out and give C=np.inf",
                 UserWarning,
                 stacklevel=5,
             )
@@ -533,8 +534,13 @@ def _check_solver(solver: str, penalty: str | None, dual: bool) -> None:
         )
     if solver == "liblinear" and penalty is None:
         raise ValueError(
-            "C=np.inf as well as penalty=None is not supported for the liblinear solver:"
+            "solver='liblinear' needs a penalty, and got none (C=np.inf, or penalty=None):"
             " give another solver, or a finite C"
+        )
+    if solver == "liblinear" and dual and penalty == "l1":
+        raise ValueError(
+            "dual=True needs an L2 penalty, and got an L1 penalty (l1_ratio=1, or penalty='l1'):"
+            " set dual=False, or l1_ratio=0"
         )
 
 
@@ -542,13 +548,14 @@ def _check_liblinear(X: Any, classes: Array) -> None:
     """Raise unless there are two classes, and no value so large that its square overflows."""
     if len(classes) > 2:
         raise ValueError(
-            "The 'liblinear' solver does not support multiclass classification (n_classes >= 3):"
-            f" y holds {len(classes)} classes. Only binary classification is supported. Give"
+            # The sentence that scikit-learn's estimator checks look for.
+            "Only binary classification is supported."
+            f" With solver='liblinear', y may hold 2 classes, and holds {len(classes)}: give"
             " another solver, or wrap the estimator in sklearn.multiclass.OneVsRestClassifier"
         )
     largest = X.max()
     if largest > _LARGEST_VALUE:
         raise ValueError(
-            f"Using the 'liblinear' solver while X contains a maximum value > 1e30, {largest:g}, is"
-            " not supported, as in scikit-learn: scale X, or give another solver"
+            f"X holds {largest:g}; solver='liblinear' takes values up to {_LARGEST_VALUE:g}, as in"
+            " scikit-learn: scale X, or give another solver"
         )

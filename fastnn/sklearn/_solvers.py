@@ -28,6 +28,8 @@ _PROJECTED_TRIALS = 5
 _TRIALS = 40
 _LINE_SEARCH = 50
 _ULPS = 4 * float(np.finfo(np.float64).eps)
+# What is added to the diagonal of a matrix whose diagonal is 1, until it is definite.
+_LIFTS = (0.0, *(10.0**exponent for exponent in range(-14, 3, 2)))
 # Steps in which a fit may settle. Where coefficients grow without bound it never would.
 _SETTLING = 3
 
@@ -241,15 +243,24 @@ def _first_zero(theta: Array, direction: Array, signed: Array) -> float:
 
 
 def _solve(H: Array, right: Array) -> Array:
-    """Return the solution of H x = right for a positive semidefinite H, made definite."""
-    scale = max(float(H.diagonal().max()), float(np.finfo(np.float64).tiny))
-    for exponent in range(-12, 3, 2):
-        lifted = H.copy()
-        lifted[np.diag_indices_from(H)] += 10.0**exponent * scale
+    """Return the solution of H x = right for a positive semidefinite H, made definite if need be.
+
+    H is scaled to a diagonal of ones first: what is added to it then weighs the same for features
+    of every scale. Features far from 0 leave a small but true curvature, which it would hide.
+    """
+    diagonal = np.sqrt(np.maximum(H.diagonal(), 0))
+    unit = 1 / np.where(diagonal > 0, diagonal, 1)
+    scaled = H * unit * unit[:, np.newaxis]
+    # A pivot below this is made of rounding errors.
+    least = 4 * len(H) * float(np.finfo(np.float64).eps)
+    for lift in _LIFTS:
+        lifted = scaled.copy()
+        lifted[np.diag_indices_from(H)] += lift
         try:
             factor = linalg.cho_factor(lifted, overwrite_a=True, check_finite=False)
         except linalg.LinAlgError:
             continue
-        solution: Array = linalg.cho_solve(factor, right, check_finite=False)
-        return solution
+        if factor[0].diagonal().min() ** 2 > least:
+            solution: Array = unit * linalg.cho_solve(factor, unit * right, check_finite=False)
+            return solution
     return right  # H is not finite: the way down is all that is known
