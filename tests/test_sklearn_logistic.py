@@ -25,7 +25,7 @@ from sklearn.preprocessing import StandardScaler, scale
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import fastnn
-from fastnn.sklearn import LogisticRegression, _blocks, _solvers
+from fastnn.sklearn import LogisticRegression, _blocks, _objective, _solvers
 
 pytestmark = pytest.mark.compiled
 
@@ -134,6 +134,27 @@ def test_l1_gives_the_coefficients_of_scikit_learn(name, C, l1_ratio):
     np.testing.assert_array_equal(found.coef_ == 0, expected.coef_ == 0)
 
 
+@pytest.mark.parametrize("offset", [300.0, 2000.0, 10_000.0])
+def test_features_far_from_0(offset):
+    X, y = two_classes(500, 4, noise=0.3)
+    expected = Original(solver="newton-cholesky", tol=1e-12, max_iter=100).fit(X, y)
+    found = LogisticRegression(solver="newton-cholesky", tol=1e-8).fit(X + offset, y)
+    assert found.n_iter_[0] <= 10
+    np.testing.assert_allclose(found.coef_, expected.coef_, rtol=0, atol=1e-8)
+    loose = LogisticRegression(solver="newton-cholesky").fit(X + offset, y)
+    np.testing.assert_allclose(loose.coef_, expected.coef_, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("factor", [1e-6, 1e-3, 1e3, 1e6, 1e7])
+def test_a_feature_of_another_scale(factor):
+    X, y = two_classes(500, 4)
+    scales = np.array([factor, 1, 1, 1])
+    expected = Original(solver="newton-cholesky", C=np.inf, tol=1e-12, max_iter=100).fit(X, y)
+    model = LogisticRegression(solver="newton-cholesky", C=np.inf, tol=1e-8).fit(X * scales, y)
+    assert model.n_iter_[0] <= 10
+    np.testing.assert_allclose(model.coef_ * scales, expected.coef_, rtol=1e-8, atol=1e-8)
+
+
 @pytest.mark.parametrize("l1_ratio", [0.5, 1.0])
 def test_l1_on_the_digits_gives_the_coefficients_of_scikit_learn(l1_ratio):
     # A strong penalty: scikit-learn takes minutes to get to 1e-6 with a weak one.
@@ -200,16 +221,58 @@ def test_features_of_very_different_scale(seed):
         assert max(abs(dW).max(), abs(db).max()) < 1e-9 * C * weights.sum() * 10
 
 
-@pytest.mark.parametrize("l1_ratio", [0.5, 1.0])
-def test_more_coefficients_than_newton_takes(l1_ratio, monkeypatch):
+@pytest.mark.parametrize("limit", [0, 15, 38])
+@pytest.mark.parametrize("container", [np.asarray, sparse.csr_array])
+@pytest.mark.parametrize("l1_ratio", [0.0, 0.5, 1.0])
+def test_more_coefficients_than_newton_takes(l1_ratio, container, limit, monkeypatch):
     X, y = data("wine")
     expected = LogisticRegression(solver="saga", l1_ratio=l1_ratio, tol=1e-10).fit(X, y)
     for module in (_solvers, sys.modules["fastnn.sklearn._logistic"]):
         # 42 coefficients, of which some 20 are not 0.
-        monkeypatch.setattr(module, "NEWTON_LIMIT", 38)
-    found = clone(expected).set_params(max_iter=5000).fit(X, y)
-    assert found.n_iter_[0] > expected.n_iter_[0]  # so another method it was
+        monkeypatch.setattr(module, "NEWTON_LIMIT", limit)
+    monkeypatch.setattr(_solvers, "_ENTERING", 3)
+    formed = []
+    hessian = _objective.Objective.hessian
+
+    def spy(self, theta, chosen):
+        formed.append(chosen.size)
+        return hessian(self, theta, chosen)
+
+    monkeypatch.setattr(_objective.Objective, "hessian", spy)
+    found = clone(expected).fit(container(X), y)
+    assert max(formed, default=0) <= limit
     np.testing.assert_allclose(found.coef_, expected.coef_, rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("l1_ratio", [0.5, 1.0])
+@pytest.mark.parametrize(
+    ("m", "n", "density", "C"), [(150, 2200, 1.0, 10), (150, 2200, 1.0, 0.3), (400, 3000, 0.01, 10)]
+)
+def test_l1_of_many_features_costs_no_more_than_scikit_learn(m, n, density, C, l1_ratio):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((m, n)) * (rng.random((m, n)) < density)
+    y = X @ rng.standard_normal(n) > 0
+    X = sparse.csr_array(X) if density < 1 else X
+    options = {"l1_ratio": l1_ratio, "C": C}
+    options["solver"] = "liblinear" if l1_ratio == 1 else "saga"
+    scores = {}
+    other = original(tol=1e-5, max_iter=200, random_state=0, **options)
+    with warnings.catch_warnings():
+        # Scikit-learn's saga would take minutes to converge.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        other.fit(X, y)
+    for name, model in {
+        "default": LogisticRegression(**options).fit(X, y),
+        "tight": LogisticRegression(tol=1e-10, **options).fit(X, y),
+        "original": other,
+    }.items():
+        J, dW, _ = objective(model, X, y, C, l1_ratio)
+        of_intercept = abs(model.intercept_).sum() if l1_ratio == 1 else 0
+        scores[name] = J + of_intercept
+        if name == "tight":
+            assert abs(dW).max() <= 1.01e-10 * C * m
+    assert scores["tight"] <= scores["original"]
+    assert scores["default"] <= scores["tight"] * (1 + 1e-3)
 
 
 def test_a_penalty_that_leaves_nothing():
@@ -559,7 +622,7 @@ def test_wrong_parameters(options, message):
         (np.ones(3), r"sample_weight has shape \(3,\); expected \(120,\)"),
         (np.ones((120, 2)), r"sample_weight has shape \(120, 2\)"),
         (-np.ones(120), "negative values, the least -1"),
-        (np.zeros(120), "sample_weight is 0 for every example"),
+        (np.zeros(120), "sample_weight is zero for every example"),
         (np.full(120, np.nan), "sample_weight contains NaN"),
     ],
 )

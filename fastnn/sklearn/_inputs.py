@@ -69,7 +69,8 @@ def weights_of(sample_weight: Any, m: int) -> Array | None:
         )
     if not weights.any():
         raise ValueError(
-            "sample_weight is 0 for every example: give at least one of them a weight above 0"
+            # Scikit-learn's estimator checks look for "weight" and "zero".
+            "sample_weight is zero for every example: give at least one of them a weight above 0"
         )
     return weights
 

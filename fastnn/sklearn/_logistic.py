@@ -73,8 +73,11 @@ class LogisticRegression(
         Taken with liblinear and an L2 penalty; the result is the same.
     tol : float
         A fit ends when no element of the (least sub-) gradient of what is minimised, divided by
-        C sum_j w_j, is larger. This holds for all solvers. With liblinear, sag and saga the last
-        step must also have moved no coefficient by more than tol times the largest.
+        C sum_j w_j, is larger. This holds for all solvers. Newton's method (see below) also ends
+        only after a step of which the slope promised no more than 2 tol of the cost. With
+        liblinear, sag and saga it goes on, for 3 steps at most, until one moves no coefficient by
+        more than tol times the largest. Where steps are lost in rounding errors, a fit ends
+        before; that it did, or that max_iter came first, is a ConvergenceWarning.
     fit_intercept : bool
         Whether there is a b.
     intercept_scaling : float
@@ -132,12 +135,15 @@ class LogisticRegression(
     "saga"              all                            Newton
     ==================  =============================  ==================================
 
-    Newton's method forms the matrix of second derivatives by those coefficients that are not 0
-    or may leave it. Of more than 2,000 coefficients L-BFGS takes its place. Newton's method also
-    ends a fit by L-BFGS that could not reach tol, or whose last step was not small, if no more
-    than 2,000 coefficients are not 0.
+    Newton's method moves those coefficients that are not 0 or, under an L1 penalty, the steepest
+    of those that may leave it. It forms the matrix of their second derivatives; of more than 2,000
+    it solves by conjugate gradients instead, without the matrix. Where there is no L1 penalty and
+    there are more than 2,000 coefficients, L-BFGS takes its place. Newton's method also ends a
+    fit by L-BFGS that could not reach tol, and one with liblinear, sag or saga.
 
     Float32 stays float32. Sparse data is made dense by blocks of rows of a few MB, never whole.
+    The blocks have all columns, zeros included: wide sparse data, such as counts of words, is
+    taken, but slowly, as if it were dense.
     Callbacks (scikit-learn 1.9) are called after each iteration of every solver, and may stop it.
     A fit that fails or is interrupted leaves the estimator as it was fitted before.
 
@@ -376,7 +382,7 @@ class LogisticRegression(
         # SciPy makes a step even if none is allowed.
         none_allowed = self.max_iter == 0 and self.solver != "lbfgs"
         method = refined
-        if none_allowed or (small and by_newton):
+        if none_allowed or (by_newton and (small or objective.l1.any())):
             method = newton
         settle = self.solver in ("liblinear", "sag", "saga")
         listener = self._listener(task)
@@ -385,10 +391,13 @@ class LogisticRegression(
             found.reason == "precision" and found.violation > max(self.tol, objective.floor())
         ):
             begin = _NOT_CONVERGED[self.solver].format(n=found.n_iter)
+            within = found.violation <= self.tol
+            last = ", and the last step still promised to lower the cost" if within else ""
             warnings.warn(
                 f"{begin}: the gradient's largest element is {found.violation:.3g}, tol is"
-                f" {self.tol:g}. Increase the number of iterations (max_iter={self.max_iter}),"
-                " scale the data (sklearn.preprocessing.StandardScaler), or raise tol",
+                f" {self.tol:g}{last}. Increase the number of iterations"
+                f" (max_iter={self.max_iter}), scale the data"
+                " (sklearn.preprocessing.StandardScaler), or raise tol",
                 ConvergenceWarning,
                 stacklevel=4,
             )

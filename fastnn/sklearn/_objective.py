@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from ..network import Network
 from ._blocks import Examples, row_blocks
@@ -138,6 +140,41 @@ class Objective:
             return second
 
         return curvature
+
+    def curvature(self, theta: Array) -> tuple[Callable[[Array], Array], Array]:
+        """Return the function that multiplies a vector by H of all coefficients, and H's diagonal.
+
+        H itself is not formed. Sparse examples stay sparse here.
+        """
+        self._set(theta)
+        X, dtype, weights = self.examples.X, self.net.dtype, self.examples.sample_weight
+        P = np.empty((self.n_rows, X.shape[0]))
+        for rows, block in row_blocks(X, dtype):
+            P[:, rows] = self.net.forward(block.T)
+        counts: Array = np.ones(X.shape[0]) if weights is None else weights
+        share = counts / self.examples.total_weight
+
+        def gathered(X: Any, G: Any) -> Array:
+            total = np.zeros(self.size)
+            total[: self.n_weights] = (X.T @ G.T.astype(dtype)).T.ravel()
+            if self.size > self.n_weights:
+                total[self.n_weights :] = G.sum(axis=1)
+            return total
+
+        def product(v: Array) -> Array:
+            V, c = self.split(v)
+            Z = (X @ V.T).T + c[:, np.newaxis]
+            common = P * Z if self.n_rows == 1 else (P * Z).sum(axis=0)
+            curved: Array = gathered(X, share * P * (Z - common)) + self.l2 * v
+            return curved
+
+        diagonal = self.l2.copy()
+        if sparse.issparse(X):
+            diagonal += gathered(X.multiply(X).tocsr(), share * P * (1 - P))
+        else:
+            for rows, block in row_blocks(X, dtype, whole=False):
+                diagonal += gathered(np.square(block), share[rows] * P[:, rows] * (1 - P[:, rows]))
+        return product, diagonal
 
     def centred(self, step: Array) -> Array:
         """Return a step without what no loss depends on and no penalty holds.

@@ -17,7 +17,7 @@ Array = NDArray[Any]
 # Is told the coefficients and the cost after each iteration, and returns whether to stop.
 Listener = Callable[[Array, float], bool]
 
-# Beyond this many coefficients the matrix of second derivatives is not formed.
+# Of more moving coefficients than this, the matrix of second derivatives is not formed.
 NEWTON_LIMIT = 2000
 
 # Armijo's condition: a step must bring this part of what the slope promises.
@@ -30,6 +30,9 @@ _LINE_SEARCH = 50
 _ULPS = 4 * float(np.finfo(np.float64).eps)
 # What is added to the diagonal of a matrix whose diagonal is 1, until it is definite.
 _LIFTS = (0.0, *(10.0**exponent for exponent in range(-14, 3, 2)))
+# Of many coefficients at 0, so many may leave it in one step, or half as many as already have.
+_ENTERING = 200
+_CG_STEPS = 200
 # Steps in which a fit may settle. Where coefficients grow without bound it never would.
 _SETTLING = 3
 
@@ -57,62 +60,53 @@ class Solution:
     reason: Literal["converged", "limit", "precision", "stopped"]
 
 
+@dataclass(frozen=True)
+class _Step:
+    """Where a step of Newton's method led.
+
+    Attributes
+    ----------
+    theta, F, gradient : array, float, array
+        The coefficients, and the cost there without its L1 penalty, and the gradient of that.
+    promised : float
+        By how much the slope says the whole step would lower the cost: twice what it would if the
+        cost were quadratic.
+    """
+
+    theta: Array
+    F: float
+    gradient: Array
+    promised: float
+
+
 def lbfgs(
     objective: Objective, theta: Array, tol: float, max_iter: int, listener: Listener
 ) -> Solution:
-    """Minimise by SciPy's L-BFGS-B.
-
-    Where there is an L1 penalty, theta is the difference of two vectors of at least 0, and the
-    penalty their sum: a smooth function within bounds.
-    """
-    signed = objective.l1 > 0
-    join: Callable[[Array], Array] = np.asarray
-    cost: Callable[[Array], tuple[float, Array]] = objective.smooth
-    start, bounds = theta, None
-    if signed.any():
-        size = objective.size
-
-        def difference(x: Array) -> Array:
-            joined: Array = x[:size] - x[size:]
-            return joined
-
-        def split_cost(x: Array) -> tuple[float, Array]:
-            F, gradient = objective.smooth(difference(x))
-            penalty = objective.l1 @ (x[:size] + x[size:])
-            return F + penalty, np.concatenate([gradient + objective.l1, objective.l1 - gradient])
-
-        start = np.concatenate(
-            [np.where(signed, np.maximum(theta, 0), theta), np.where(signed, -theta, 0).clip(0)]
-        )
-        # What has no L1 penalty has no second part.
-        low = np.concatenate([np.where(signed, 0, -np.inf), np.zeros(size)])
-        high = np.concatenate([np.full(size, np.inf), np.where(signed, np.inf, 0)])
-        join, cost, bounds = difference, split_cost, optimize.Bounds(low, high)
+    """Minimise by SciPy's L-BFGS, where there is no L1 penalty."""
 
     def tell(intermediate_result: optimize.OptimizeResult) -> None:
-        if listener(join(intermediate_result.x), float(intermediate_result.fun)):
+        if listener(intermediate_result.x, float(intermediate_result.fun)):
             raise StopIteration
 
-    # Steps that gain less are lost in the rounding of the cost. Within bounds the cost is flatter.
+    # Steps that gain less are lost in the rounding of the cost.
     single = objective.net.dtype == np.float32
     least_gain = np.finfo(np.float32).eps if single else 64 * np.finfo(np.float64).eps
     found = optimize.minimize(
-        cost,
-        start,
+        objective.smooth,
+        theta,
         method="L-BFGS-B",
         jac=True,
-        bounds=bounds,
         callback=tell,
         options={
             "maxiter": max_iter,
             "maxfun": _LINE_SEARCH * max(max_iter, 1),
             "maxls": _LINE_SEARCH,
             "gtol": tol,
-            "ftol": 0.0 if signed.any() else least_gain,
+            "ftol": least_gain,
         },
     )
-    theta = join(found.x)
-    violation = float(np.abs(objective.steepest(theta, objective.smooth(theta)[1])).max())
+    theta = found.x
+    violation = float(np.abs(objective.smooth(theta)[1]).max())
     # SciPy's codes; 99 is that of a listener's StopIteration.
     reasons = {0: "converged", 1: "limit", 99: "stopped"}
     reason: Any = reasons.get(found.status, "precision")
@@ -128,34 +122,39 @@ def newton(
     max_iter: int,
     listener: Listener,
     settle: bool = False,
-    settled: bool = True,
 ) -> Solution:
     """Minimise by Newton's method, with a line search and, under an L1 penalty, an active set.
 
     A coefficient with an L1 penalty moves within the sign that it has, or that the slope gives it
-    if it is 0: there the cost is smooth. Those that a step would take across 0 stop at 0. To
-    ``settle`` is to go on, for a few steps, until the last one, too, was small: no coefficient
-    moved by more than tol times the largest. ``settled`` says whether the one that led to the
-    start was.
+    if it is 0: there the cost is smooth. Those that a step would take across 0 stop at 0.
+
+    Where features are far from 0 or of small scale, or the L1 penalty is no larger than tol, a
+    gradient within tol says little. So the last step must have promised little, too: twice tol
+    of the cost (or of 1, or of tol, if the cost is beyond them). To ``settle`` is to go on from
+    there, for a few steps, until no coefficient moves by more than tol times the largest.
     """
     F, gradient = objective.smooth(theta)
     n_iter = within = 0
+    calm = settled = False
     while True:
         slope = objective.steepest(theta, gradient)
         violation = float(np.abs(slope).max())
-        within = within + 1 if violation <= tol else 0
+        within = within + 1 if calm and violation <= tol else 0
         if violation == 0 or (within and (settled or within > _SETTLING)):
             return Solution(theta, n_iter, violation, "converged")
         if n_iter == max_iter:
             return Solution(theta, n_iter, violation, "converged" if within else "limit")
         found = _step(objective, theta, F, slope, violation)
         if found is None:
-            return Solution(theta, n_iter, violation, "converged" if within else "precision")
-        moved = np.abs(found[0] - theta).max()
-        theta, F, gradient = found
+            reason: Any = "converged" if violation <= tol else "precision"
+            return Solution(theta, n_iter, violation, reason)
+        moved = np.abs(found.theta - theta).max()
+        theta, F, gradient = found.theta, found.F, found.gradient
+        cost = F + objective.l1_penalty(theta)
+        calm = 0.5 * found.promised <= tol * max(min(cost, 1.0), tol)
         settled = not settle or moved <= tol * np.abs(theta).max()
         n_iter += 1
-        if listener(theta, F + objective.l1_penalty(theta)):
+        if listener(theta, cost):
             return Solution(theta, n_iter, violation, "stopped")
 
 
@@ -167,29 +166,23 @@ def refined(
     listener: Listener,
     settle: bool = False,
 ) -> Solution:
-    """Minimise by L-BFGS, and go on by Newton's method if that cannot reach tol, or to settle.
-
-    Newton's method is left out where more coefficients than `NEWTON_LIMIT` are not 0.
-    """
+    """Minimise by L-BFGS, and go on by Newton's method if that cannot reach tol, or to settle."""
     first = lbfgs(objective, theta, tol, max_iter, listener)
     reached = first.violation <= tol and not settle
     if reached or first.reason in ("limit", "stopped"):
         return first
-    slope = objective.steepest(first.theta, objective.smooth(first.theta)[1])
-    if np.count_nonzero((first.theta != 0) | (slope != 0)) > NEWTON_LIMIT:
-        return first
-    left = max_iter - first.n_iter
-    second = newton(objective, first.theta, tol, left, listener, settle, settled=not settle)
+    second = newton(objective, first.theta, tol, max_iter - first.n_iter, listener, settle)
     return replace(second, n_iter=first.n_iter + second.n_iter)
 
 
 def _step(
     objective: Objective, theta: Array, F: float, slope: Array, violation: float
-) -> tuple[Array, float, Array] | None:
-    """Return the next theta with its F and gradient, without L1; None if no step is better."""
+) -> _Step | None:
+    """Return a step to a better theta; None if there is none."""
     signed = objective.l1 > 0
     side = np.where(theta == 0, -np.sign(slope), np.sign(theta))
     direction = _direction(objective, theta, slope, signed, side)
+    promised_whole = -float(slope @ direction)
     before = F + objective.l1_penalty(theta)
     rounding = 8 * float(np.finfo(objective.net.dtype).eps) * max(1.0, abs(before))
     size = 1.0
@@ -204,14 +197,14 @@ def _step(
         gain = before - (F + objective.l1_penalty(moved))
         promised = -float(slope @ (moved - theta))
         if promised > 0 and gain >= _SUFFICIENT * promised and gain > 0:
-            return moved, F, gradient
+            return _Step(moved, F, gradient, promised_whole)
         if abs(gain) <= rounding and (
             # The cost can tell no more; the gradient, whose rounding errors are smaller, can. And
             # a coefficient that was next to 0 is out of the way.
             np.abs(objective.steepest(moved, gradient)).max() < 0.9 * violation
             or np.count_nonzero(moved) < np.count_nonzero(theta)
         ):
-            return moved, F, gradient
+            return _Step(moved, F, gradient, promised_whole)
         if trial >= _PROJECTED_TRIALS and promised < 0.01 * rounding:
             return None
         size *= 0.5
@@ -222,16 +215,74 @@ def _direction(
     objective: Objective, theta: Array, slope: Array, signed: Array, side: Array
 ) -> Array:
     """Return the Newton step of the coefficients that may move, and 0 for the others."""
-    moving = np.flatnonzero((theta != 0) | (slope != 0) | ~signed)
-    H = objective.hessian(theta, moving)
+    moving = _moving(theta, slope, signed)
+    if moving.size > NEWTON_LIMIT:
+        solve = _by_conjugate_gradients(objective, theta)
+    else:
+        solve = _by_matrix(objective.hessian(theta, moving), moving)
     while True:
         step = np.zeros_like(theta)
-        step[moving] = _solve(H, -slope[moving])
+        step[moving] = solve(moving, -slope[moving])
         # From 0, a coefficient moves to the side to which the cost falls, or not at all.
         wrong = (signed & (theta == 0) & (step * side < 0))[moving]
         if not wrong.any():
             return objective.centred(step)
-        moving, H = moving[~wrong], H[np.ix_(~wrong, ~wrong)]
+        moving = moving[~wrong]
+
+
+def _moving(theta: Array, slope: Array, signed: Array) -> Array:
+    """Return which coefficients may move: those not at 0, and those that leave it.
+
+    Of many that would leave 0, only the steepest do: one that does takes away the slope of others.
+    """
+    at_zero = signed & (theta == 0)
+    entering = np.flatnonzero(at_zero & (slope != 0))
+    staying = np.flatnonzero(~at_zero)
+    if staying.size + entering.size > NEWTON_LIMIT:
+        most = max(_ENTERING, staying.size // 2)
+        if entering.size > most:
+            steepest = np.argpartition(-np.abs(slope[entering]), most)[:most]
+            entering = entering[steepest]
+    return np.sort(np.concatenate([staying, entering]))
+
+
+def _by_matrix(H: Array, chosen: Array) -> Callable[[Array, Array], Array]:
+    """Return the function that solves with the rows and columns of H that are still wanted."""
+
+    def solve(moving: Array, right: Array) -> Array:
+        places = np.searchsorted(chosen, moving)
+        return _solve(H if moving.size == chosen.size else H[np.ix_(places, places)], right)
+
+    return solve
+
+
+def _by_conjugate_gradients(objective: Objective, theta: Array) -> Callable[[Array, Array], Array]:
+    """Return the function that solves, roughly, without forming the second derivatives."""
+    product, diagonal = objective.curvature(theta)
+    unit = 1 / np.where(diagonal > 0, diagonal, 1)
+
+    def solve(moving: Array, right: Array) -> Array:
+        full = np.zeros_like(theta)
+        x, r = np.zeros_like(right), right.copy()
+        z = unit[moving] * r
+        direction, rz = z, float(r @ z)
+        enough = rz * min(0.1, np.sqrt(np.abs(right).max())) ** 2
+        for _ in range(_CG_STEPS):
+            full[moving] = direction
+            curved = product(full)[moving]
+            bend = float(direction @ curved)
+            if bend <= 0:  # flat but for rounding
+                break
+            x += rz / bend * direction
+            r -= rz / bend * curved
+            z = unit[moving] * r
+            before, rz = rz, float(r @ z)
+            if rz <= enough:
+                break
+            direction = z + rz / before * direction
+        return x
+
+    return solve
 
 
 def _first_zero(theta: Array, direction: Array, signed: Array) -> float:
