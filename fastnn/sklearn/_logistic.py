@@ -76,8 +76,10 @@ class LogisticRegression(
         C sum_j w_j, is larger. This holds for all solvers. Newton's method (see below) also ends
         only after a step of which the slope promised no more than 2 tol of the cost. With
         liblinear, sag and saga it goes on, for 3 steps at most, until one moves no coefficient by
-        more than tol times the largest. Where steps are lost in rounding errors, a fit ends
-        before; that it did, or that max_iter came first, is a ConvergenceWarning.
+        more than tol times the largest. A fit also ends where no step lowers the cost beyond its
+        rounding errors. It warns (ConvergenceWarning) if the gradient there is larger than tol and
+        than its own rounding errors, which in float32 are often above the default tol; and if
+        max_iter came first, but not if only those last 3 steps were cut short.
     fit_intercept : bool
         Whether there is a b.
     intercept_scaling : float
@@ -135,11 +137,11 @@ class LogisticRegression(
     "saga"              all                            Newton
     ==================  =============================  ==================================
 
-    Newton's method moves those coefficients that are not 0 or, under an L1 penalty, the steepest
-    of those that may leave it. It forms the matrix of their second derivatives; of more than 2,000
-    it solves by conjugate gradients instead, without the matrix. Where there is no L1 penalty and
-    there are more than 2,000 coefficients, L-BFGS takes its place. Newton's method also ends a
-    fit by L-BFGS that could not reach tol, and one with liblinear, sag or saga.
+    Newton's method moves those coefficients that are not 0 or, under an L1 penalty, may leave it
+    (if these are more than 2,000, the steepest). It forms the matrix of their second derivatives;
+    of more than 2,000 it solves by conjugate gradients instead, without the matrix. Where there is
+    no L1 penalty and there are more than 2,000 coefficients, L-BFGS takes its place. Newton's
+    method also ends a fit by L-BFGS that could not reach tol, and one with liblinear, sag or saga.
 
     Float32 stays float32. Sparse data is made dense by blocks of rows of a few MB, never whole.
     The blocks have all columns, zeros included: wide sparse data, such as counts of words, is
