@@ -330,7 +330,7 @@ def test_partial_fit_with_early_stopping():
     classifier.partial_fit(X[~held], y[~held], **told)
     np.testing.assert_array_equal(classifier._network().parameters, before)
     assert len(classifier.validation_loss_curve_) == calls
-    with pytest.raises(ValueError, match="without X_val and y_val"):
+    with pytest.raises(ValueError, match="given X_val and y_val"):
         MLPClassifier(early_stopping=True).partial_fit(X, y, classes=[0, 1])
 
 
@@ -626,7 +626,7 @@ def test_wrong_data_is_refused():
         MLPClassifier().fit(X, y, sample_weight_val=np.ones(150))
     with pytest.raises(ValueError, match="features"):
         MLPClassifier().fit(X, y, X_val=X[:, :3], y_val=y)
-    with pytest.raises(ValueError, match="classes not in"):
+    with pytest.raises(ValueError, match="but only"):
         MLPClassifier().fit(X, y, X_val=X, y_val=y + 1)
     with pytest.raises(ValueError, match="multilabel"):
         MLPClassifier().fit(X, y, X_val=X, y_val=np.ones((150, 2), int))

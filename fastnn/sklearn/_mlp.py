@@ -259,8 +259,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
                 self._fit_lbfgs(net, X, y, weights, held_out)
             if not np.isfinite(net.parameters).all():
                 raise ValueError(
-                    "Solver produced non-finite parameter weights. The input data may contain large"
-                    " values and need to be preprocessed."
+                    "training diverged to non-finite weights: standardize the data, or lower"
+                    " learning_rate_init"
                 )
 
     def _watch_alike(self) -> None:
@@ -314,8 +314,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             return (X, y, weights), None
         if incremental:
             raise ValueError(
-                "partial_fit does not support early_stopping=True without X_val and y_val: what it"
-                " is given is too little to hold any of it out"
+                f"partial_fit does not support early_stopping={self.early_stopping} unless it is"
+                " given X_val and y_val: the rest is too little to hold any of it out"
             )
         # As scikit-learn, which takes no care that each of many classes is held out.
         stratify = y if is_classifier(self) and self.n_outputs_ == 1 else None
@@ -325,11 +325,11 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         )
         if parts[1].shape[0] < 2:
             raise ValueError(
-                "The validation set is too small. Increase 'validation_fraction' or the size of"
-                " your dataset."
+                f"The validation set is too small: validation_fraction={self.validation_fraction}"
+                f" of {X.shape[0]} examples is {parts[1].shape[0]}; at least 2 are needed"
             )
-        train, held = parts[0::2], parts[1::2]
-        return (*train, *[None][: 3 - len(train)]), (*held, *[None][: 3 - len(held)])
+        none = (None,) if weights is None else ()
+        return (*parts[0::2], *none), (*parts[1::2], *none)
 
     def _fit_stochastic(
         self,
@@ -398,9 +398,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         if history.stopped == "interrupted":
             warnings.warn("Training interrupted by user.", stacklevel=4)
         elif self.n_iter_ == self.max_iter and not incremental and not monitor.converged:
+            # It begins as scikit-learn's, by which such warnings are filtered.
             warnings.warn(
-                f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the"
-                " optimization hasn't converged yet.",
+                f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached while the loss"
+                " still improved",
                 ConvergenceWarning,
                 stacklevel=4,
             )
@@ -546,8 +547,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         """Return True, or raise, for `partial_fit`."""
         if self.solver not in STOCHASTIC:
             raise AttributeError(
-                "partial_fit is only available for stochastic optimizers."
-                f" {self.solver} is not stochastic."
+                f"partial_fit needs solver='sgd' or 'adam': {self.solver} sees all examples at once"
             )
         return True
 

@@ -445,14 +445,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         found = unique_labels(y)
         if not partly and set(found) != set(self.classes_):
             raise ValueError(
-                "warm_start can only be used where `y` has the same classes as in the previous call"
-                f" to fit. Previously got {self.classes_}, `y` has {found}"
+                f"warm_start goes on with the same classes, {self.classes_}, but y has {found}: set"
+                " warm_start=False"
             )
         if len(np.setdiff1d(found, self.classes_)):
-            raise ValueError(
-                f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y'"
-                f" has {found}."
-            )
+            raise ValueError(f"y has the classes {found}, but only {self.classes_} are known")
         return np.searchsorted(self.classes_, y)
 
     def _count_outputs(self, y: Array) -> int:

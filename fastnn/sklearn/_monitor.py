@@ -111,8 +111,8 @@ class Monitor:
         if self._watched:
             what = "Validation loss" if self._by_loss else "Validation score"
         said = (
-            f"{what} did not improve more than tol={estimator.tol:f} for"
-            f" {estimator.n_iter_no_change} consecutive epochs."
+            f"{what} has not improved by tol={estimator.tol:g} in more than"
+            f" {estimator.n_iter_no_change} epochs."
         )
         if self._adaptive and estimator._factor * estimator.learning_rate_init > 1e-6:
             estimator._factor /= 5
