@@ -117,6 +117,8 @@ class Checkpoint:
                 f"the checkpoint at {self._path} has {epochs} epochs, more than epochs="
                 f"{progress.counts[3]}"
             )
+        ends = ("epochs", "patience", "progress")
+        stopped = check.one_of("stopped", about.get("stopped"), ends)
         for name, A in expected.items():
             A[...] = arrays[name]
         progress.snapshot[...] = self._parameters
@@ -126,9 +128,7 @@ class Checkpoint:
         history.seconds = arrays["seconds"].tolist()
         history.validation_cost = arrays["validation_cost"].tolist()
         history.best_epoch = None if best_epoch < 0 else best_epoch
-        history.stopped = check.one_of(
-            "stopped", about.get("stopped"), ("epochs", "patience", "progress")
-        )
+        history.stopped = stopped
 
     def note(self, history: History) -> None:
         """Write the file if it is time; an epoch has just ended."""

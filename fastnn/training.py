@@ -98,19 +98,16 @@ def kept_draws(dropout: float | Sequence[float], activations: tuple[str, ...]) -
     return tuple(min(max(round((1 - p) * 2**32), 1), 2**32 - 1) if p else 0 for p in rates)
 
 
-def _validation_cost(
-    network: Network, validation: tuple[Any, ...] | None
-) -> Callable[[], float] | None:
-    """Return the function that gives the validation cost now, its data checked once."""
+def _held_out(network: Network, validation: tuple[Any, ...] | None) -> tuple[Any, ...]:
+    """Return the validation examples, checked; nothing if there are none."""
     if validation is None:
-        return None
+        return ()
     if not isinstance(validation, tuple | list) or len(validation) not in (2, 3):
         raise TypeError("validation must be (X, Y) or (X, Y, sample_weight)")
     try:
-        examples = network._checked(*validation)
+        return network._checked(*validation)
     except (TypeError, ValueError) as error:
         raise type(error)(f"validation: {error}") from None
-    return lambda: network._cost_of(*examples, l1=0.0, l2=0.0)
 
 
 @dataclass(frozen=True)
@@ -223,7 +220,10 @@ def fit(
     )  # fmt: skip
     if not callable(progress):
         progress = check.boolean("progress", progress, "True, False or a callable")
-    validation_cost = _validation_cost(network, validation)
+    held_out = _held_out(network, validation)
+
+    def validation_cost() -> float:
+        return network._cost_of(*held_out, 0.0, 0.0)  # without penalties
 
     parameters, history = network.parameters, History()
     before = None
@@ -246,10 +246,10 @@ def fit(
     if checkpoint is not None:
         every = check.integer("checkpoint_every", checkpoint_every)
         about = _about(network, plan, history.first_epoch)
-        held_out = () if validation is None else network._checked(*validation)
         saved = Checkpoint(checkpoint, every, about, examples, held_out, parameters, state, best)
         saved.resume(history)
-    watch = Watch(validation_cost, plan.patience, plan.min_delta, parameters, best, history)
+    cost = validation_cost if held_out else None
+    watch = Watch(cost, plan.patience, plan.min_delta, parameters, best, history)
     rates = Rates(plan.schedule, state, history, plan.batch, m)
     advance = (trainer or backend(network.device).trainer)(
         parameters,

@@ -361,9 +361,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             batch = m
         weighted = self._class_weighted(weights, y)
         total = m if weighted is None else float(weighted.sum())
-        loss_of = self._loss_of(net, self.alpha * m / (batch * total))
-        looks = self._looks(net, held)
-        monitor = Monitor(self, net.parameters, *looks, self._adapts(), loss_of, task)
+        # J is a mean, of which alpha's share is that of a batch's weight.
+        l2 = self.alpha * m / (batch * total)
+        look, loss_of = self._look(net, held), self._loss_of(net, l2)
+        monitor = Monitor(self, net.parameters, look, self._adapts(), loss_of, task)
         self.n_iter_ = 0
         columns, targets, scaled = _examples(net, X, self._targets(y), weighted)
         history = fit(
@@ -375,8 +376,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             batch_size=batch,
             optimizer=optimizer,
             shuffle=self._orders(m, random) if self.shuffle else False,
-            # J is a mean, of which alpha's share is that of a batch's weight.
-            l2=self.alpha * m / (batch * total),
+            l2=l2,
             dropout=self._dropout(),
             clip_norm=self.clip_norm,
             schedule=self._schedule(m, monitor, after),
@@ -416,12 +416,12 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
 
         return FitTask(self, X, self._as_given(y), weights, n, f"{self.solver}-iter", attributes)
 
-    def _looks(
+    def _look(
         self, net: Network, held: tuple[Any, Array, Array | None] | None
-    ) -> tuple[Callable[[], float] | None, Callable[[], float] | None]:
-        """Return what tells the score and the loss of the examples held out."""
+    ) -> Callable[[], tuple[float, float]] | None:
+        """Return what tells the score and the loss of the examples held out, if there are any."""
         if held is None:
-            return None, None
+            return None
         X, y, weights = held
         if self.validation_scores_ is None:
             self.validation_scores_, self.validation_loss_curve_ = [], []
@@ -429,7 +429,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             examples = Examples(net, X, self._targets(y), self._class_weighted(weights, y))
         except ValueError as error:
             raise ValueError(f"the examples held out: {error}") from None
-        return lambda: self._score_of(_outputs_of(net, X), y, weights), examples.cost
+        return lambda: (self._score_of(_outputs_of(net, X), y, weights), examples.cost())
 
     def _adapts(self) -> bool:
         return bool(self.solver == "sgd" and self.learning_rate == "adaptive")

@@ -23,8 +23,8 @@ class Monitor:
         Whose attributes are kept: ``loss_curve_``, ``validation_scores_`` and so on.
     parameters : array
         The network's.
-    score, validation_loss : callable or None
-        What the examples held out say of the network as it is; None where there are none.
+    held_out : callable or None
+        Returns the score and the loss of the examples held out; None where there are none.
     adaptive : bool
         Whether the learning rate falls to a fifth where scikit-learn would otherwise stop.
     loss_of : callable
@@ -37,18 +37,17 @@ class Monitor:
         self,
         estimator: Any,
         parameters: Array,
-        score: Callable[[], float] | None,
-        validation_loss: Callable[[], float] | None,
+        held_out: Callable[[], tuple[float, float]] | None,
         adaptive: bool,
         loss_of: Callable[[float], float],
         task: FitTask,
     ) -> None:
         self.estimator, self.parameters = estimator, parameters
-        self._score, self._validation_loss, self._task = score, validation_loss, task
+        self._held_out, self._task = held_out, task
         self._loss_of = loss_of
         self._adaptive = adaptive
         self._by_loss = estimator.early_stopping == "loss"
-        self._watched = score is not None and bool(estimator.early_stopping)
+        self._watched = held_out is not None and bool(estimator.early_stopping)
         self.converged = False
         task.begin(parameters)
 
@@ -59,22 +58,17 @@ class Monitor:
     def look(self, _epoch: int, history: History) -> bool:
         """Take an epoch into account that has just ended; return whether to stop."""
         estimator, loss = self.estimator, self._loss_of(history.cost[-1])
-        looked = self._score is not None and self._validation_loss is not None
         # First everything is found out, then noted: Ctrl-C may come in between.
-        score, validation_loss = None, None
-        if self._score is not None and self._validation_loss is not None:
-            score, validation_loss = self._score(), self._validation_loss()
+        found = None if self._held_out is None else self._held_out()
         estimator.n_iter_ += 1
         estimator.loss_ = loss
         estimator.loss_curve_.append(loss)
         self._say(f"Iteration {estimator.n_iter_}, loss = {loss:.8f}")
-        if looked:
+        if found is not None:
+            score, validation_loss = found
             estimator.validation_scores_.append(score)
             estimator.validation_loss_curve_.append(validation_loss)
-            self._say(
-                f"Validation score: {estimator.validation_scores_[-1]:f},"
-                f" loss: {estimator.validation_loss_curve_[-1]:.8f}"
-            )
+            self._say(f"Validation score: {score:f}, loss: {validation_loss:.8f}")
         self._count(loss)
         stop = estimator._no_improvement_count > estimator.n_iter_no_change and self._stops()
         told_to = self._task.end(self.parameters)
