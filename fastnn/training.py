@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -98,10 +99,12 @@ def kept_draws(dropout: float | Sequence[float], activations: tuple[str, ...]) -
     return tuple(min(max(round((1 - p) * 2**32), 1), 2**32 - 1) if p else 0 for p in rates)
 
 
-def _held_out(network: Network, validation: tuple[Any, ...] | None) -> tuple[Any, ...]:
-    """Return the validation examples, checked; nothing if there are none."""
+def _held_out(
+    network: Network, validation: tuple[Any, ...] | None
+) -> tuple[Array, Array, Array | None] | None:
+    """Return the validation examples, checked, if there are any."""
     if validation is None:
-        return ()
+        return None
     if not isinstance(validation, tuple | list) or len(validation) not in (2, 3):
         raise TypeError("validation must be (X, Y) or (X, Y, sample_weight)")
     try:
@@ -222,9 +225,6 @@ def fit(
         progress = check.boolean("progress", progress, "True, False or a callable")
     held_out = _held_out(network, validation)
 
-    def validation_cost() -> float:
-        return network._cost_of(*held_out, 0.0, 0.0)  # without penalties
-
     parameters, history = network.parameters, History()
     before = None
     if after is not None:
@@ -246,9 +246,11 @@ def fit(
     if checkpoint is not None:
         every = check.integer("checkpoint_every", checkpoint_every)
         about = _about(network, plan, history.first_epoch)
-        saved = Checkpoint(checkpoint, every, about, examples, held_out, parameters, state, best)
+        saved = Checkpoint(
+            checkpoint, every, about, examples, held_out or (), parameters, state, best
+        )
         saved.resume(history)
-    cost = validation_cost if held_out else None
+    cost = None if held_out is None else partial(network._cost_of, *held_out, l1=0.0, l2=0.0)
     watch = Watch(cost, plan.patience, plan.min_delta, parameters, best, history)
     rates = Rates(plan.schedule, state, history, plan.batch, m)
     advance = (trainer or backend(network.device).trainer)(
