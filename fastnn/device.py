@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import importlib.util
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -13,6 +11,8 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from typing import Any
+
+from . import cuda_driver
 
 VARIABLE = "FASTNN_DEVICE"
 KNOWN = ("auto", "cpu", "cuda", "cuda:N", "numpy")
@@ -104,24 +104,22 @@ def choose(
     return "cuda:0" if name == "cuda" else name
 
 
-@cache
 def missing_devices() -> Mapping[str, str]:
-    """Return why each family of devices that is not there is missing. Touches no device."""
-    reasons = ["this version of fastnn has no CUDA kernels"]
-    if importlib.util.find_spec("numba_cuda") is None:
-        reasons.append("the package numba-cuda is not installed")
-    try:
-        ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
-    except OSError:
-        reasons.append("no NVIDIA driver was found")
-    return {"cuda": "; ".join(reasons) + ". Use 'cpu', 'numpy' or 'auto'"}
+    """Return why each family of devices that is not there is missing. Starts no GPU."""
+    reason = cuda_driver.missing()
+    return {} if reason is None else {"cuda": f"{reason} Or use 'cpu', 'numpy' or 'auto'"}
 
 
 def selected(device: str | None = None) -> str:
     """Return the name of the device that a call with this ``device`` argument would use."""
     asked = device, _context.get(), os.environ.get(VARIABLE)
     name = _KNOWN_ANSWERS.get(asked)
-    return choose(*asked, missing_devices()) if name is None else name
+    return choose(*asked, _missing_for(*asked)) if name is None else name
+
+
+def _missing_for(*asked: object) -> Mapping[str, str]:
+    """Return the missing devices, if one that may be missing is asked for."""
+    return missing_devices() if any("cuda" in str(name) for name in asked) else {}
 
 
 # What is asked mostly, answered without a look at what it does not need.
@@ -133,13 +131,20 @@ _KNOWN_ANSWERS: dict[tuple[str | None, ...], str] = {
 
 
 def backend(device: str | None = None) -> Any:
-    """Return the module that computes on the device; it is loaded when first asked for."""
-    return _module(selected(device).partition(":")[0])
+    """Return what computes on the device, loaded when first asked for."""
+    return _functions(selected(device))
 
 
 @cache
-def _module(family: str) -> Any:
-    return import_module(f"fastnn.backends.{family}")
+def _functions(name: str) -> Any:
+    family, _, index = name.partition(":")
+    module = import_module(f"fastnn.backends.{family}")
+    if not index:
+        return module
+    count = len(cuda_driver.gpus())
+    if int(index) >= count:
+        raise DeviceError(f"{name!r} is not here: there are {count} GPUs, the first is 'cuda:0'")
+    return module.on(int(index))
 
 
 @contextmanager
@@ -176,7 +181,8 @@ def use_device(device: str) -> Iterator[str]:
     >>> name, A
     ('numpy', array([0.5]))
     """
-    chosen = choose(None, parse(device, "use_device"), None, missing_devices())
+    name = parse(device, "use_device")
+    chosen = choose(None, name, None, _missing_for(name))
     token = _context.set(device)
     try:
         yield chosen
@@ -205,4 +211,7 @@ def devices() -> list[Device]:
     ]
     if "cuda" in missing:
         found.append(Device("cuda", False, missing["cuda"]))
+        return found
+    for index, detail in enumerate(cuda_driver.gpus()):
+        found.append(Device(f"cuda:{index}", True, detail))
     return found

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from . import residence
 from . import validation as check
 from .device import backend
 from .kernels.codes import ACTIVATIONS, LOSSES
@@ -44,20 +45,25 @@ __all__ = [
 ]
 
 
+def _backend(device: str | None, A: Any) -> Any:
+    """Return what computes there, or where the array is."""
+    return backend(device) if isinstance(A, np.ndarray) else residence.backend(device, A)
+
+
 def _order(A: Array) -> str:
     return "F" if A.flags.f_contiguous and not A.flags.c_contiguous else "C"
 
 
 def _activation(Z: ArrayLike, activation: str, **others: object) -> list[Array]:
     check.one_of("activation", activation, ACTIVATIONS)
-    found = check.arrays(**others, Z=Z)
+    found = residence.arrays(**others, Z=Z)
     if activation == "softmax":
         check.matrix("Z", found[-1])
     return found
 
 
 def _layer(A_prev: ArrayLike, W: ArrayLike, b: ArrayLike) -> list[Array]:
-    A_prev, W, b = check.arrays(A_prev=A_prev, W=W, b=b)
+    A_prev, W, b = residence.arrays(A_prev=A_prev, W=W, b=b)
     check.matrix("A_prev", A_prev)
     check.matrix("W", W)
     if W.shape[1] != A_prev.shape[0]:
@@ -70,7 +76,7 @@ def _layer(A_prev: ArrayLike, W: ArrayLike, b: ArrayLike) -> list[Array]:
 
 
 def _gradients(dZ: ArrayLike, A_prev: ArrayLike, **others: object) -> list[Array]:
-    found = check.arrays(dZ=dZ, A_prev=A_prev, **others)
+    found = residence.arrays(dZ=dZ, A_prev=A_prev, **others)
     check.matrix("dZ", found[0])
     check.matrix("A_prev", found[1])
     if found[0].shape[1] != found[1].shape[1]:
@@ -121,9 +127,9 @@ def linear_forward(
            [4. , 8. ]])
     """
     A_prev, W, b = _layer(A_prev, W, b)
-    Z = check.output(out, (W.shape[0], A_prev.shape[1]), W.dtype)
-    backend(device).linear_forward(Z, A_prev, W, b)
-    return Z
+    Z = residence.output(out, (W.shape[0], A_prev.shape[1]), W.dtype, "C", W)
+    _backend(device, Z).linear_forward(Z, A_prev, W, b)
+    return residence.result(Z)
 
 
 def activation_forward(
@@ -184,9 +190,9 @@ def activation_forward(
     array([[-0.01,  0.  ,  2.  ]])
     """
     (Z,) = _activation(Z, activation)
-    A = check.output(out, Z.shape, Z.dtype, _order(Z))
-    backend(device).activation_forward(A, Z, activation)
-    return A
+    A = residence.output(out, Z.shape, Z.dtype, _order(Z), Z)
+    _backend(device, A).activation_forward(A, Z, activation)
+    return residence.result(A)
 
 
 def layer_forward(
@@ -225,10 +231,11 @@ def layer_forward(
     """
     check.one_of("activation", activation, ACTIVATIONS)
     A_prev, W, b = _layer(A_prev, W, b)
-    Z = np.empty((W.shape[0], A_prev.shape[1]), W.dtype)
-    A = np.empty_like(Z)
-    backend(device).layer_forward(A, Z, A_prev, W, b, activation)
-    return A, Z
+    shape = W.shape[0], A_prev.shape[1]
+    Z = residence.output(None, shape, W.dtype, "C", W)
+    A = residence.output(None, shape, W.dtype, "C", W)
+    _backend(device, A).layer_forward(A, Z, A_prev, W, b, activation)
+    return residence.result(A), residence.result(Z)
 
 
 def activation_derivative(
@@ -267,9 +274,9 @@ def activation_derivative(
     array([[0., 1., 1.]])
     """
     (Z,) = _activation(Z, activation)
-    D = check.output(out, Z.shape, Z.dtype, _order(Z))
-    backend(device).activation_derivative(D, Z, activation)
-    return D
+    D = residence.output(out, Z.shape, Z.dtype, _order(Z), Z)
+    _backend(device, D).activation_derivative(D, Z, activation)
+    return residence.result(D)
 
 
 def activation_backward(
@@ -314,9 +321,9 @@ def activation_backward(
     """
     dA, Z = _activation(Z, activation, dA=dA)
     check.same_shape("dA", dA, "Z", Z.shape)
-    dZ = check.output(out, Z.shape, Z.dtype, _order(Z))
-    backend(device).activation_backward(dZ, dA, Z, activation)
-    return dZ
+    dZ = residence.output(out, Z.shape, Z.dtype, _order(Z), Z)
+    _backend(device, dZ).activation_backward(dZ, dA, Z, activation)
+    return residence.result(dZ)
 
 
 def output_gradient(
@@ -359,11 +366,11 @@ def output_gradient(
     >>> F.output_gradient([[0.75, 0.25]], [[1.0, 0.0]])
     array([[-0.25,  0.25]])
     """
-    A, Y = check.arrays(A=A, Y=Y)
+    A, Y = residence.arrays(A=A, Y=Y)
     check.same_shape("Y", Y, "A", A.shape)
-    dZ = check.output(out, A.shape, A.dtype, _order(A))
-    backend(device).output_gradient(dZ, A, Y)
-    return dZ
+    dZ = residence.output(out, A.shape, A.dtype, _order(A), A)
+    _backend(device, dZ).output_gradient(dZ, A, Y)
+    return residence.result(dZ)
 
 
 def hidden_gradient(
@@ -415,15 +422,15 @@ def hidden_gradient(
            [-0.]])
     """
     check.one_of("activation", activation, ACTIVATIONS)
-    W_next, dZ_next, Z = check.arrays(W_next=W_next, dZ_next=dZ_next, Z=Z)
+    W_next, dZ_next, Z = residence.arrays(W_next=W_next, dZ_next=dZ_next, Z=Z)
     for name, array in (("W_next", W_next), ("dZ_next", dZ_next), ("Z", Z)):
         check.matrix(name, array)
     if W_next.shape[0] != dZ_next.shape[0]:
         raise ValueError(f"W_next has {W_next.shape[0]} rows but dZ_next has {dZ_next.shape[0]}")
     check.same_shape("Z", Z, "W_next^T dZ_next", (W_next.shape[1], dZ_next.shape[1]))
-    dZ = check.output(out, Z.shape, Z.dtype)
-    backend(device).hidden_gradient(dZ, W_next, dZ_next, Z, activation)
-    return dZ
+    dZ = residence.output(out, Z.shape, Z.dtype, "C", Z)
+    _backend(device, dZ).hidden_gradient(dZ, W_next, dZ_next, Z, activation)
+    return residence.result(dZ)
 
 
 def weight_gradient(
@@ -460,9 +467,9 @@ def weight_gradient(
     array([[-1., -3.]])
     """
     dZ, A_prev = _gradients(dZ, A_prev)
-    dW = check.output(out, (dZ.shape[0], A_prev.shape[0]), dZ.dtype)
-    backend(device).weight_gradient(dW, dZ, A_prev)
-    return dW
+    dW = residence.output(out, (dZ.shape[0], A_prev.shape[0]), dZ.dtype, "C", dZ)
+    _backend(device, dW).weight_gradient(dW, dZ, A_prev)
+    return residence.result(dW)
 
 
 def bias_gradient(dZ: ArrayLike, out: Array | None = None, *, device: str | None = None) -> Array:
@@ -494,11 +501,11 @@ def bias_gradient(dZ: ArrayLike, out: Array | None = None, *, device: str | None
     >>> F.bias_gradient([[1.0, -1.0, 3.0]])
     array([[1.]])
     """
-    (dZ,) = check.arrays(dZ=dZ)
+    (dZ,) = residence.arrays(dZ=dZ)
     check.matrix("dZ", dZ)
-    db = check.output(out, (dZ.shape[0], 1), dZ.dtype)
-    backend(device).bias_gradient(db, dZ)
-    return db
+    db = residence.output(out, (dZ.shape[0], 1), dZ.dtype, "C", dZ)
+    _backend(device, db).bias_gradient(db, dZ)
+    return residence.result(db)
 
 
 def linear_backward(
@@ -538,10 +545,10 @@ def linear_backward(
     """
     dZ, A_prev, W = _gradients(dZ, A_prev, W=W)
     check.same_shape("W", W, "dZ A_prev^T", (dZ.shape[0], A_prev.shape[0]))
-    dA_prev, dW = np.empty(A_prev.shape, dZ.dtype), np.empty(W.shape, dZ.dtype)
-    db = np.empty((dZ.shape[0], 1), dZ.dtype)
-    backend(device).linear_backward(dA_prev, dW, db, dZ, A_prev, W)
-    return dA_prev, dW, db
+    shapes = A_prev.shape, W.shape, (dZ.shape[0], 1)
+    dA_prev, dW, db = (residence.output(None, shape, dZ.dtype, "C", dZ) for shape in shapes)
+    _backend(device, dA_prev).linear_backward(dA_prev, dW, db, dZ, A_prev, W)
+    return residence.result(dA_prev), residence.result(dW), residence.result(db)
 
 
 def cost(
@@ -596,18 +603,41 @@ def cost(
     """
     check.one_of("loss", loss, LOSSES)
     delta = check.number("delta", delta, low_open=True)
+    if residence.any_on_device((A, Y)):
+        A, Y = _outputs_and_targets(A, Y, loss)
+        return float(residence.backend(device, A).cost(A, Y, loss, delta))
     # Labels may be of any type: only where A has none of its own does Y decide.
     decides = check.own_type(A, check.host_array("A", A)) is None
     A = check.arrays(A=A, Y=Y)[0] if decides else check.arrays(A=A)[0]
     check.matrix("A", A)
     Y = check.targets(Y, A.shape[0], A.shape[1], loss, A.dtype, examples="A", output="A")
     if Y.ndim == 1:
-        Y = _one_hot(Y, A)
+        Y = _one_hot(Y, A.shape, A.dtype)
     return float(backend(device).cost(A, Y, loss, delta))
 
 
-def _one_hot(labels: Array, A: Array) -> Array:
-    Y = np.zeros(A.shape, A.dtype)
+def _outputs_and_targets(A: Any, Y: Any, loss: str) -> list[Any]:
+    """Return A and Y, of which one at least is on a GPU.
+
+    The targets are few beside what made A: they are copied to the host to be checked there.
+    """
+    shown = residence.to_host("Y", Y)
+    if not residence.on_device(A):
+        # Y is, and where it is (n_y, m), A is sent there.
+        A, Y = residence.arrays(A=A, Y=Y)
+    else:
+        (A,) = residence.arrays(A=A)
+    check.matrix("A", A)
+    n_y, m = A.shape
+    checked = check.targets(shown, n_y, m, loss, A.dtype, examples="A", output="A")
+    if residence.on_device(Y) and checked.ndim == 2 and np.ndim(shown) == 2:
+        return residence.arrays(A=A, Y=Y)
+    dense = checked if checked.ndim == 2 else _one_hot(checked, A.shape, A.dtype)
+    return [A, residence.for_device(dense, A)]
+
+
+def _one_hot(labels: Array, shape: tuple[int, ...], dtype: Any) -> Array:
+    Y = np.zeros(shape, dtype)
     Y[labels, np.arange(labels.size)] = 1
     return Y
 
@@ -645,18 +675,22 @@ def gradient_step(
     >>> w
     array([0., 3.])
     """
-    if not isinstance(parameters, np.ndarray) or parameters.dtype not in check.FLOATS:
+    there = residence.on_device(parameters)
+    if not there and (
+        not isinstance(parameters, np.ndarray) or parameters.dtype not in check.FLOATS
+    ):
         found = getattr(parameters, "dtype", type(parameters).__name__)
         raise TypeError(
             "parameters is changed in place, so it must be a float32 or float64 NumPy array in"
             f" native byte order, got {found}"
         )
-    old, step = check.arrays(parameters=parameters, gradient=gradient)
+    old: Any
+    old, step = residence.arrays(parameters=parameters, gradient=gradient)
     check.same_shape("gradient", step, "parameters", old.shape)
-    if not parameters.flags.writeable:
+    if old.readonly if there else not parameters.flags.writeable:
         raise ValueError("parameters is read-only")
     rate = check.number("learning_rate", learning_rate)
-    backend(device).gradient_step(parameters, step, rate)
+    _backend(device, old).gradient_step(old if there else parameters, step, rate)
 
 
 def _named(activation: str, formula: str) -> Any:

@@ -162,7 +162,7 @@ def own_type(value: object, array: Array) -> np.dtype[Any] | None:
     return None if of_python and array.dtype == np.float64 else array.dtype
 
 
-def _arrays_of_one_type(dtype: Any, values: dict[str, Any]) -> list[Array] | None:
+def plain_arrays(dtype: Any, values: dict[str, Any]) -> list[Array] | None:
     """Return the values if nothing need be said of them: the common case, in a microsecond."""
     common = dtype
     for value in values.values():
@@ -181,7 +181,7 @@ def arrays(dtype: Any = None, **values: object) -> list[Array]:
     Integers, booleans and Python's lists are converted to it, to float64 where nothing else
     decides; two float types in one call are an error.
     """
-    if (plain := _arrays_of_one_type(dtype, values)) is not None:
+    if (plain := plain_arrays(dtype, values)) is not None:
         return plain
     found = {name: host_array(name, value) for name, value in values.items()}
     types = {
