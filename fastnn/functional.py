@@ -603,9 +603,10 @@ def cost(
     """
     check.one_of("loss", loss, LOSSES)
     delta = check.number("delta", delta, low_open=True)
-    if residence.any_on_device((A, Y)):
+    if residence.on_device(A):
         A, Y = _outputs_and_targets(A, Y, loss)
         return float(residence.backend(device, A).cost(A, Y, loss, delta))
+    Y = residence.to_host("Y", Y)
     # Labels may be of any type: only where A has none of its own does Y decide.
     decides = check.own_type(A, check.host_array("A", A)) is None
     A = check.arrays(A=A, Y=Y)[0] if decides else check.arrays(A=A)[0]
@@ -617,20 +618,16 @@ def cost(
 
 
 def _outputs_and_targets(A: Any, Y: Any, loss: str) -> list[Any]:
-    """Return A and Y, of which one at least is on a GPU.
+    """Return A, which is on a GPU, and Y as (n_y, m).
 
-    The targets are few beside what made A: they are copied to the host to be checked there.
+    The targets are copied to the host to be checked there: they are few beside what made A.
     """
     shown = residence.to_host("Y", Y)
-    if not residence.on_device(A):
-        # Y is, and where it is (n_y, m), A is sent there.
-        A, Y = residence.arrays(A=A, Y=Y)
-    else:
-        (A,) = residence.arrays(A=A)
+    (A,) = residence.arrays(A=A)
     check.matrix("A", A)
     n_y, m = A.shape
     checked = check.targets(shown, n_y, m, loss, A.dtype, examples="A", output="A")
-    if residence.on_device(Y) and checked.ndim == 2 and np.ndim(shown) == 2:
+    if residence.on_device(Y) and np.ndim(shown) == 2:
         return residence.arrays(A=A, Y=Y)
     dense = checked if checked.ndim == 2 else _one_hot(checked, A.shape, A.dtype)
     return [A, residence.for_device(dense, A)]

@@ -363,8 +363,3 @@ def to_host(name: str, value: Any) -> Any:
         return value
     there = view(name, value, ())
     return import_module("fastnn.backends.cuda").copy_to_host(there)
-
-
-def any_on_device(values: Sequence[object]) -> bool:
-    """Return whether one of the values is an array in a GPU's memory."""
-    return any(map(on_device, values))

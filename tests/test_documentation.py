@@ -23,6 +23,7 @@ MODULES = [
 
 # What the examples of a module need beside fastnn, and what code that is read here may import.
 NEEDS = {
+    "fastnn.backends.cuda": "numba_cuda",
     "fastnn.plotting": "matplotlib",
     "fastnn.convert.scikit": "sklearn",
     "fastnn.convert.pytorch": "torch",

@@ -21,7 +21,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numba import cuda
-from numba.core import config, types
+from numba.core import types
+from numba.cuda.core import config
 from numba.cuda.extending import intrinsic, overload
 
 __all__ = ["ALIGNMENT", "SIMULATED", "cuda", "device", "intrinsic", "kernel", "overload", "types"]
@@ -59,6 +60,9 @@ class Place(NamedTuple):
 
     values: Any
     place: int = 0
+
+
+_settings = threading.Lock()
 
 
 class Kernel:
@@ -103,7 +107,18 @@ class Kernel:
         """Start the kernel on that stream; an empty grid is no work."""
         if SIMULATED:
             self._check(real, arguments)
-        self.compiled(real)[grid, threads, stream](*arguments)
+        self._configured(real, grid, threads, stream)(*arguments)
+
+    def _configured(self, real: Any, grid: Any, threads: int, stream: Any) -> Any:
+        # Numba warns of every grid that leaves most of a GPU idle, as a small array's must; the
+        # warning is left as it was for the kernels of others.
+        with _settings:
+            before = config.CUDA_LOW_OCCUPANCY_WARNINGS
+            config.CUDA_LOW_OCCUPANCY_WARNINGS = 0
+            try:
+                return self.compiled(real)[grid, threads, stream]
+            finally:
+                config.CUDA_LOW_OCCUPANCY_WARNINGS = before
 
     def _check(self, real: Any, arguments: tuple[Any, ...]) -> None:
         assert len(arguments) == len(self.signature), self.name
