@@ -200,7 +200,7 @@ def _through_dlpack(value: Any) -> dict[str, Any]:
     """Return the interface of an array that offers DLPack alone."""
     memory = import_module("cuda.core.utils").StridedMemoryView
     # The producer lets the default stream, 1 to DLPack, wait for its own.
-    seen = memory(value, 1)
+    seen = memory.from_dlpack(value, 1)
     dtype = np.dtype(seen.dtype)
     strides = seen.strides and tuple(s * dtype.itemsize for s in seen.strides)
     return {
@@ -209,7 +209,6 @@ def _through_dlpack(value: Any) -> dict[str, Any]:
         "typestr": dtype.str,
         "data": (seen.ptr, seen.readonly),
         "version": 3,
-        "keep": seen,
     }
 
 
@@ -273,7 +272,7 @@ def for_device(host: Array, beside: DeviceArray) -> DeviceArray:
 
 def output(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], order: str, beside: Any) -> Any:
     """Return the array to write to, where ``beside``, an input, is: ``out`` or a new one."""
-    if not isinstance(beside, DeviceArray):
+    if isinstance(beside, np.ndarray):
         return check.output(out, shape, dtype, order)
     if out is None:
         return _new(shape, dtype, order, beside)
@@ -353,7 +352,7 @@ def backend(device: str | None, beside: Any) -> Any:
 
 def result(array: Any) -> Array:
     """Return what the caller gets: the library's own array, where there is one."""
-    found: Array = array.owner if isinstance(array, DeviceArray) else array
+    found: Array = array if isinstance(array, np.ndarray) else array.owner
     return found
 
 

@@ -282,6 +282,39 @@ def test_a_tensor_that_wants_a_gradient_says_what_to_do(torch):
         F.relu(tensor)
 
 
+class ThroughDLPack:
+    """An array that offers DLPack alone."""
+
+    def __init__(self, values):
+        self.values, self.streams = values, []
+
+    def __dlpack_device__(self):
+        return (2, 0)
+
+    def __dlpack__(self, *, stream=None, **options):
+        self.streams.append(stream)
+        return self.values.__dlpack__(**options)
+
+
+def test_dlpack_alone_will_do():
+    Z = ThroughDLPack(np.asfortranarray(matrices()[0]))
+    assert np.array_equal(F.relu(Z).copy_to_host(), np.maximum(Z.values, 0))
+    assert Z.streams == [1]  # the default stream, on which the work is done
+
+
+def test_dlpack_on_the_host_is_no_gpu():
+    class Host(ThroughDLPack):
+        def __dlpack_device__(self):
+            return (1, 0)
+
+    class Spread(ThroughDLPack):
+        def __dlpack_device__(self):
+            raise BufferError("spread over several devices")
+
+    assert not residence.on_device(Host(np.ones(3)))
+    assert not residence.on_device(Spread(np.ones(3)))
+
+
 def test_work_waits_for_the_streams_of_its_arguments(driver, monkeypatch):
     seen = []
     monkeypatch.setattr(driver, "stream_of", lambda handle: handle or 0)
