@@ -18,7 +18,7 @@ def test_the_kernels_are_installed_under_fastnn_alone():
     names = {path.parts[0] for each in installed for path in each.files or []}
     assert names
     assert "kernels" not in names
-    for module in ("reference", "codes", "structures", "cpu.linear", "cpu.training"):
+    for module in ("reference", "codes", "structures", "cpu.linear", "cpu.training", "cuda.linear"):
         assert importlib.util.find_spec(f"fastnn.kernels.{module}") is not None
 
 
