@@ -71,9 +71,9 @@ def _cost_slices(real):
             if at < n:
                 get(a, A, A_place + at, wide, n - at)
                 get(y, Y, Y_place + at, wide, n - at)
+                # Beyond the end both are 0, which is no loss.
                 for i in range(V):
-                    if at + i < n:
-                        total += loss_of(a[i], y[i], code, delta)
+                    total += loss_of(a[i], y[i], code, delta)
         total = summed(shared, total, t, t, THREADS)
         if t == 0:
             store(parts, cuda.blockIdx.x, total)

@@ -107,6 +107,15 @@ def test_layer_forward(activation, dtype):
 
 
 @pytest.mark.parametrize("rows", [False, True])
+def test_more_slices_than_are_added_in_one_go(rows):
+    dZ = np.random.default_rng(6).standard_normal((2, 450)).astype(np.float32)
+    dZ = np.asfortranarray(dZ) if rows else dZ
+    found = F.bias_gradient(dZ)
+    size = np.abs(dZ).mean(axis=1, keepdims=True)
+    assert_as_reference(found, lambda kind: reference.bias_gradient(dZ, dtype=kind), size)
+
+
+@pytest.mark.parametrize("rows", [False, True])
 @both_types
 def test_linear_backward_is_its_parts(dtype, rows):
     random = np.random.default_rng(4)
