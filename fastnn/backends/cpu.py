@@ -29,6 +29,7 @@ from ..kernels.structures import (
 )
 from ..threads import count as thread_count
 from ..threads import helped, ranges, share
+from .architecture import architecture
 
 Array = NDArray[Any]
 
@@ -332,18 +333,6 @@ def _step(out: Array, parameters: Array, gradient: Array, learning_rate: float) 
 # ------------------------------------------------------------------ networks
 
 
-@lru_cache(maxsize=256)
-def _architecture(network: Description, keep: tuple[int, ...] = ()) -> Architecture:
-    """Return the layers as data; ``keep`` of 2^32 draws keep a unit of each hidden layer."""
-    layers, place, above = [], 0, 0
-    for l, (n_in, n) in enumerate(pairwise(network.sizes)):
-        kept = keep[l] if l < len(keep) else 0
-        layers.append((n_in, n, ACTIVATIONS.index(network.activations[l]), place, above, kept))
-        place += n * n_in + n
-        above += n
-    return Architecture(np.array(layers, np.int64), LOSSES.index(network.loss), network.delta)
-
-
 def _flat(A: Array) -> tuple[Array, int, int]:
     """Return the flat memory of a matrix, and its strides from row to row and column to column."""
     stored, rows = _stored(A)
@@ -429,7 +418,7 @@ class _Space:
         self, network: Description, dtype: np.dtype[Any], batch: int, gathered: bool
     ) -> None:
         self.network, self.dtype, self.gathered = network, dtype, gathered
-        self.architecture = _architecture(network)
+        self.architecture = architecture(network)
         self.cut = cut = _cut(network, dtype.itemsize, batch)
         pieces = 0 if cut.slots else -(-batch // cut.piece)
         self.tickets = cut.slots or pieces
@@ -517,7 +506,7 @@ def network_forward(out: Array, parameters: Array, network: Description, X: Arra
         x = np.ascontiguousarray(_plain(X))
         predictor(parameters, network)(x.reshape(-1), out.reshape(-1))
         return
-    told, width = _architecture(network), _width(network, X.dtype, m)
+    told, width = architecture(network), _width(network, X.dtype, m)
     plain, (flat, feature, example) = _plain(parameters), _flat(X)
 
     def part(target: Array, begin: int, end: int) -> None:
@@ -625,7 +614,7 @@ def trainer(
     space: _Space = _kept(_Space, network, X.dtype, batch_size, gathered)
     task = Task(
         training.STEPS,
-        _architecture(network, keep),
+        architecture(network, keep),
         space.cut,
         _examples(X, Y, sample_weight),
         rule,

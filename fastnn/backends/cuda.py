@@ -14,116 +14,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..device import DeviceError
 from ..kernels.codes import ACTIVATIONS, LOSSES
 from ..kernels.cuda import activations, driver, layout, linear, losses, optimizers
 from ..kernels.cuda.driver import Place
 from ..residence import DeviceArray
+from .cuda_calls import AnyArray, Call, pair
+from .cuda_networks import network_cost, network_forward, predictor
+from .cuda_training import trainer
 
 Array = NDArray[Any]
-AnyArray = Array | DeviceArray
-
-
-class _Call:
-    """The memory and the stream of one call; results go where they belong when it ends."""
-
-    def __init__(self, *arrays: AnyArray) -> None:
-        handles = {A.stream: None for A in arrays if isinstance(A, DeviceArray) and A.stream}
-        streams = [driver.stream_of(handle) for handle in handles]
-        self.stream = streams[0] if streams else 0
-        for other in streams[1:]:
-            driver.wait_for(other)
-        self._endings: list[Callable[[], None]] = []
-
-    def __enter__(self) -> _Call:
-        return self
-
-    def __exit__(self, kind: object, *others: object) -> None:
-        if kind is None:
-            for ending in self._endings:
-                ending()
-
-    def _flat(self, A: AnyArray) -> tuple[Place, tuple[int, ...]]:
-        """Return an array's memory on the GPU, and its strides counted in values."""
-        host = A if isinstance(A, np.ndarray) else A.host
-        if host is not None:
-            if not host.flags.c_contiguous and not host.flags.f_contiguous:
-                host = np.ascontiguousarray(host)
-            strides = tuple(s // host.itemsize for s in host.strides)
-            return Place(driver.send(host.reshape(-1, order="A"), self.stream)), strides
-        assert isinstance(A, DeviceArray)
-        size = A.dtype.itemsize
-        low, high = A.reach()
-        values = driver.flat_memory(low, (high - low) // size, A.dtype, A.owner)
-        return Place(values, (A.address - low) // size), tuple(s // size for s in A.strides)
-
-    def stored(self, A: AnyArray) -> tuple[Place, bool]:
-        """Return A in C order and False, or its transpose and True where that is in C order.
-
-        Any other layout is copied, on the GPU.
-        """
-        if A.flags.c_contiguous:
-            return self._flat(A)[0], False
-        if A.flags.f_contiguous:
-            return self._flat(A)[0], True
-        place, strides = self._flat(A)
-        if not isinstance(A, DeviceArray) or A.host is not None:
-            return place, False  # made contiguous before it was sent
-        copy = Place(driver.empty(A.size, A.dtype.type, self.stream))
-        layout.relayout(self.stream, copy, (A.shape[1], 1), place, _pair(strides), _pair(A.shape))
-        return copy, False
-
-    def row_major(self, A: AnyArray) -> Place:
-        """Return A in C order."""
-        place, rows = self.stored(A)
-        if not rows:
-            return place
-        n, m = A.shape
-        copy = Place(driver.empty(A.size, A.dtype.type, self.stream))
-        layout.relayout(self.stream, copy, (m, 1), place, (1, n), (n, m))
-        return copy
-
-    def target(
-        self, out: AnyArray, inputs: tuple[AnyArray, ...], rows: bool = False, same: bool = False
-    ) -> Place:
-        """Return the memory to write ``out`` to, in C order, or its transpose's where ``rows``.
-
-        It is another than that of ``out`` where this is laid out otherwise or shares memory with
-        an input; at the ``same`` places it may.
-        """
-        shape = out.shape[::-1] if rows else out.shape
-        if isinstance(out, DeviceArray):
-            fits = out.flags.f_contiguous if rows else out.flags.c_contiguous
-            if fits and not any(_overlap(out, A, same) for A in inputs):
-                return self._flat(out)[0]
-        made = Place(driver.empty(out.size, out.dtype.type, self.stream))
-        self._endings.append(lambda: self._bring(out, made, shape, rows))
-        return made
-
-    def _bring(self, out: AnyArray, made: Place, shape: tuple[int, ...], rows: bool) -> None:
-        if isinstance(out, DeviceArray):
-            place, strides = self._flat(out)
-            at = (1, out.shape[0]) if rows else (out.shape[1], 1)
-            layout.relayout(self.stream, place, _pair(strides), made, at, _pair(out.shape))
-            return
-        found = made.values.copy_to_host(stream=self.stream)
-        driver.wait_for(self.stream)
-        (out.T if rows else out)[...] = found.reshape(shape)
-
-
-def _pair(numbers: tuple[int, ...]) -> tuple[int, int]:
-    first, second = numbers
-    return first, second
-
-
-def _overlap(out: DeviceArray, A: AnyArray, same: bool) -> bool:
-    """Return whether writing ``out`` may change what is still to be read of A."""
-    if not isinstance(A, DeviceArray) or A.host is not None:
-        return False
-    if same and (A.address, A.strides) == (out.address, out.strides):
-        return False
-    (low, high), (begin, end) = out.reach(), A.reach()
-    return low < end and begin < high
 
 
 def _as_matrix(A: AnyArray) -> AnyArray:
@@ -150,7 +49,7 @@ def _elementwise(out: AnyArray, inputs: tuple[AnyArray, ...], run: Callable[...,
             out[...] = copy
             return
         out, inputs = _as_matrix(out), tuple(_as_matrix(A) for A in inputs)
-    with _Call(out, *inputs) as call:
+    with Call(out, *inputs) as call:
         first, rows = call.stored(inputs[0])
         rest = [call.row_major(A.T if rows else A) for A in inputs[1:]]
         target = call.target(out, inputs, rows, same=True)
@@ -158,11 +57,11 @@ def _elementwise(out: AnyArray, inputs: tuple[AnyArray, ...], run: Callable[...,
 
 
 def linear_forward(Z: AnyArray, A_prev: AnyArray, W: AnyArray, b: AnyArray) -> None:
-    with _Call(Z, A_prev, W, b) as call:
+    with Call(Z, A_prev, W, b) as call:
         source, rows = call.stored(A_prev)
         w, bias = call.row_major(W), call.row_major(b)
         target = call.target(Z, (A_prev, W, b))
-        n_out, n_in = _pair(W.shape)
+        n_out, n_in = pair(W.shape)
         linear.linear_forward(call.stream, target, source, rows, w, bias, n_out, n_in, Z.shape[1])
 
 
@@ -179,11 +78,11 @@ def layer_forward(
     A: AnyArray, Z: AnyArray, A_prev: AnyArray, W: AnyArray, b: AnyArray, activation: str
 ) -> None:
     code = ACTIVATIONS.index(activation)
-    with _Call(A, Z, A_prev, W, b) as call:
+    with Call(A, Z, A_prev, W, b) as call:
         source, rows = call.stored(A_prev)
         w, bias = call.row_major(W), call.row_major(b)
         a, z = call.target(A, (A_prev, W, b)), call.target(Z, (A_prev, W, b))
-        n_out, n_in = _pair(W.shape)
+        n_out, n_in = pair(W.shape)
         linear.layer_forward(
             call.stream, a, z, source, rows, w, bias, code, n_out, n_in, Z.shape[1]
         )
@@ -218,40 +117,40 @@ def hidden_gradient(
     dZ: AnyArray, W_next: AnyArray, dZ_next: AnyArray, Z: AnyArray, activation: str
 ) -> None:
     code = ACTIVATIONS.index(activation)
-    with _Call(dZ, W_next, dZ_next, Z) as call:
+    with Call(dZ, W_next, dZ_next, Z) as call:
         source, rows = call.stored(dZ_next)
         w, z = call.row_major(W_next), call.row_major(Z)
         target = call.target(dZ, (W_next, dZ_next, Z))
-        sizes = (*_pair(W_next.shape), Z.shape[1])
+        sizes = (*pair(W_next.shape), Z.shape[1])
         linear.hidden_gradient(call.stream, target, w, source, rows, z, code, *sizes)
 
 
 def weight_gradient(dW: AnyArray, dZ: AnyArray, A_prev: AnyArray) -> None:
-    with _Call(dW, dZ, A_prev) as call:
+    with Call(dW, dZ, A_prev) as call:
         dz, dz_rows = call.stored(dZ)
         source, rows = call.stored(A_prev)
         target = call.target(dW, (dZ, A_prev))
-        sizes = (*_pair(dW.shape), dZ.shape[1])
+        sizes = (*pair(dW.shape), dZ.shape[1])
         linear.weight_gradient(call.stream, target, dz, dz_rows, source, rows, *sizes)
 
 
 def bias_gradient(db: AnyArray, dZ: AnyArray) -> None:
-    with _Call(db, dZ) as call:
+    with Call(db, dZ) as call:
         dz, rows = call.stored(dZ)
         target = call.target(db, (dZ,))
-        linear.bias_gradient(call.stream, target, dz, rows, *_pair(dZ.shape))
+        linear.bias_gradient(call.stream, target, dz, rows, *pair(dZ.shape))
 
 
 def linear_backward(
     dA_prev: AnyArray, dW: AnyArray, db: AnyArray, dZ: AnyArray, A_prev: AnyArray, W: AnyArray
 ) -> None:
-    with _Call(dA_prev, dW, db, dZ, A_prev, W) as call:
+    with Call(dA_prev, dW, db, dZ, A_prev, W) as call:
         dz, dz_rows = call.stored(dZ)
         source, rows = call.stored(A_prev)
         w = call.row_major(W)
         d_input = call.target(dA_prev, (dZ, A_prev, W))
         d_weights, d_bias = call.target(dW, (dZ, A_prev, W)), call.target(db, (dZ, A_prev, W))
-        n_out, n_in = _pair(W.shape)
+        n_out, n_in = pair(W.shape)
         m = dZ.shape[1]
         linear.input_gradient(call.stream, d_input, w, dz, dz_rows, n_out, n_in, m)
         linear.weight_gradient(call.stream, d_weights, dz, dz_rows, source, rows, n_out, n_in, m)
@@ -259,11 +158,11 @@ def linear_backward(
 
 
 def cost(A: AnyArray, Y: AnyArray, loss: str, delta: float) -> float:
-    with _Call(A, Y) as call:
+    with Call(A, Y) as call:
         a, rows = call.stored(A)
         y = call.row_major(Y.T if rows else Y)
         J = driver.empty(1, np.float64, call.stream)
-        losses.cost(call.stream, J, a, y, LOSSES.index(loss), delta, *_pair(A.shape))
+        losses.cost(call.stream, J, a, y, LOSSES.index(loss), delta, *pair(A.shape))
         found = J.copy_to_host(stream=call.stream)
         driver.wait_for(call.stream)
         return float(found[0])
@@ -306,17 +205,11 @@ _FUNCTIONS = (
     linear_backward,
     cost,
     gradient_step,
+    network_forward,
+    predictor,
+    network_cost,
+    trainer,
 )
-
-
-class _Functions(SimpleNamespace):
-    """The functions of this module, on one GPU."""
-
-    def __getattr__(self, name: str) -> Any:
-        raise DeviceError(
-            f"{name} has no CUDA kernels yet: a GPU computes the functions of fastnn.functional."
-            " Use the device 'cpu' for whole networks"
-        )
 
 
 @cache
@@ -327,8 +220,10 @@ def on(index: int) -> Any:
         @wraps(function)
         def run(*arguments: Any) -> Any:
             with driver.gpu(index):
-                return function(*arguments)
+                found = function(*arguments)
+            # What a function returns to be called, computes there as well.
+            return there(found) if callable(found) else found
 
         return run
 
-    return _Functions(**{function.__name__: there(function) for function in _FUNCTIONS})
+    return SimpleNamespace(**{function.__name__: there(function) for function in _FUNCTIONS})

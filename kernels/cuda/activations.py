@@ -87,6 +87,54 @@ def silu_derivative(z):
     return sigmoid(z) + z * sigmoid_derivative(z)
 
 
+@device
+def value_of(z, code):
+    """Return g(z); not softmax."""
+    if code == RELU:
+        return relu(z)
+    if code == LEAKY_RELU:
+        return leaky_relu(z)
+    if code == SIGMOID:
+        return sigmoid(z)
+    if code == TANH:
+        return scalars.tanh(z)
+    if code == ELU:
+        return elu(z)
+    if code == GELU:
+        return gelu(z)
+    if code == SILU:
+        return silu(z)
+    if code == SOFTPLUS:
+        return scalars.softplus(z)
+    if code == EXP:
+        return exp(z)
+    return z
+
+
+@device
+def slope_of(z, code):
+    """Return g'(z); not softmax."""
+    if code == RELU:
+        return relu_derivative(z)
+    if code == LEAKY_RELU:
+        return leaky_relu_derivative(z)
+    if code == SIGMOID:
+        return sigmoid_derivative(z)
+    if code == TANH:
+        return scalars.tanh_derivative(z)
+    if code == ELU:
+        return elu_derivative(z)
+    if code == GELU:
+        return gelu_derivative(z)
+    if code == SILU:
+        return silu_derivative(z)
+    if code == SOFTPLUS:
+        return sigmoid(z)
+    if code == EXP:
+        return exp(z)
+    return one(z)
+
+
 # ------------------------------------------------------------------ 16 bytes of values
 
 

@@ -5,18 +5,17 @@ declared with a type. Its signature is a string of letters, so that the kernel c
 ahead of time, without a GPU; in the simulator, which checks no types, each launch is held against
 it.
 
-    V   a flat array of the kernel's float type, in C order
-    D   a flat array of float64
-    R   a number of the kernel's float type
-    I   an integer
-    M   a `Matrix` of the kernel's float type
+    V D J R I   arrays and numbers: ``structures``
+    M N E U S   several together, likewise
 """
 
 from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +23,8 @@ from numba import cuda
 from numba.core import types
 from numba.cuda.core import config
 from numba.cuda.extending import intrinsic, overload
+
+from .structures import TYPES
 
 __all__ = ["ALIGNMENT", "SIMULATED", "cuda", "device", "intrinsic", "kernel", "overload", "types"]
 
@@ -34,25 +35,17 @@ SIMULATED = bool(config.ENABLE_CUDASIM)
 ALIGNMENT = None if SIMULATED else 16
 BYTES = 16
 
+# Shared memory of a block that every GPU has, and what those of compute capability 8.0 and later
+# have at least, with some to spare for what a kernel declares itself.
+SURELY_SHARED, MOST_SHARED = 48 * 1024, 96 * 1024
+
 # Threads of a block that works value by value or sums. The simulator runs each thread of a GPU as
 # one of Python's: few of them let small arrays cross the borders of blocks.
 THREADS = 4 if SIMULATED else 256
+# Threads of a block that goes through a whole network, or settles its parameters.
+TEAM = 4 if SIMULATED else 128
 # Blocks that a kernel that strides over its grid is started with at most.
 MOST_BLOCKS = 3 if SIMULATED else 4096
-
-
-class Matrix(NamedTuple):
-    """A matrix in flat memory, one operand of a product.
-
-    Its element at ``line`` and ``depth``, the index that is summed over, stands at
-    ``values[place + line * by_line + depth * by_depth]``. ``mode`` says how it is read: `mode_of`.
-    """
-
-    values: Any
-    place: int
-    by_line: int
-    by_depth: int
-    mode: int
 
 
 class Place(NamedTuple):
@@ -79,6 +72,7 @@ class Kernel:
         self.functions = functools.cache(self._make)
         self.compiled = functools.cache(self._jit)
         self._factory = factory
+        self._allowed: dict[tuple[Any, int], int] = {}
 
     def _make(self, real: Any) -> Any:
         function = self._factory(real)
@@ -92,47 +86,83 @@ class Kernel:
     def types(self, real: Any) -> tuple[Any, ...]:
         """Return Numba's types of the arguments."""
         number = types.float32 if real is np.float32 else types.float64
-        vector = types.Array(number, 1, "C")
-        integer = types.int64
         known = {
-            "V": vector,
+            "V": types.Array(number, 1, "C"),
             "D": types.Array(types.float64, 1, "C"),
+            "J": types.Array(types.int64, 1, "C"),
             "R": number,
-            "I": integer,
-            "M": types.NamedTuple((vector, integer, integer, integer, integer), Matrix),
+            "I": types.int64,
         }
+        for letter, (kind, fields) in TYPES.items():
+            known[letter] = types.NamedTuple(tuple(known[field] for field in fields), kind)
         return tuple(known[letter] for letter in self.signature)
 
-    def launch(self, grid: Any, threads: int, stream: Any, real: Any, *arguments: Any) -> None:
-        """Start the kernel on that stream; an empty grid is no work."""
+    def launch(
+        self, grid: Any, threads: int, stream: Any, real: Any, *arguments: Any, shared: int = 0
+    ) -> None:
+        """Start the kernel on that stream; a block has ``shared`` bytes besides its own."""
         if SIMULATED:
             self._check(real, arguments)
-        self._configured(real, grid, threads, stream)(*arguments)
+        elif shared > SURELY_SHARED:
+            self._allow(real, cuda.get_current_device().id, shared)
+        self._configured(real, grid, threads, stream, shared)(*arguments)
 
-    def _configured(self, real: Any, grid: Any, threads: int, stream: Any) -> Any:
+    def at_once(self, real: Any, threads: int, shared: int) -> int:
+        """Return how many blocks the current GPU works on at once."""
+        if SIMULATED:
+            return 1
+        if shared > SURELY_SHARED:
+            self._allow(real, cuda.get_current_device().id, shared)
+        blocks = self._overload(real).max_cooperative_grid_blocks(threads, shared)
+        return int(blocks)
+
+    def _overload(self, real: Any) -> Any:
+        signature = self.types(real)
+        dispatcher = self.compiled(real)
+        dispatcher.compile(signature)
+        return dispatcher.overloads[signature]
+
+    def _allow(self, real: Any, gpu: int, shared: int) -> None:
+        # More than every GPU has must be asked for, kernel by kernel and GPU by GPU.
+        if self._allowed.get((real, gpu), 0) >= shared:
+            return
+        from cuda.bindings import driver as bindings
+
+        attribute = bindings.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+        function = self._overload(real)._codelibrary.get_cufunc().kernel.handle
+        _done(bindings.cuKernelSetAttribute(attribute, shared, function, gpu))
+        self._allowed[real, gpu] = shared
+
+    def _configured(self, real: Any, grid: Any, threads: int, stream: Any, shared: int = 0) -> Any:
         # Numba warns of every grid that leaves most of a GPU idle, as a small array's must; the
         # warning is left as it was for the kernels of others.
         with _settings:
             before = config.CUDA_LOW_OCCUPANCY_WARNINGS
             config.CUDA_LOW_OCCUPANCY_WARNINGS = 0
             try:
-                return self.compiled(real)[grid, threads, stream]
+                return self.compiled(real)[grid, threads, stream, shared]
             finally:
                 config.CUDA_LOW_OCCUPANCY_WARNINGS = before
 
     def _check(self, real: Any, arguments: tuple[Any, ...]) -> None:
         assert len(arguments) == len(self.signature), self.name
         for letter, value in zip(self.signature, arguments, strict=True):
-            parts = zip("VIIII", value, strict=True) if letter == "M" else [(letter, value)]
+            fields = TYPES[letter][1] if letter in TYPES else letter
+            parts = zip(fields, value if letter in TYPES else [value], strict=True)
             for kind, part in parts:
-                assert _is_of(kind, part, real), f"{self.name}: {letter} is not {part!r}"
+                assert _is_of(kind, part, real), f"{self.name}: {letter}, {kind} is not {part!r}"
 
 
 def _is_of(letter: str, value: Any, real: Any) -> bool:
-    if letter in "VD":
-        dtype = np.dtype(np.float64 if letter == "D" else real)
+    if letter in "VDJ":
+        dtype = np.dtype({"V": real, "D": np.float64, "J": np.int64}[letter])
         return value.ndim == 1 and value.dtype == dtype and value.is_c_contiguous()
     return type(value) is (int if letter == "I" else real)
+
+
+def dynamic(real: Any) -> Any:
+    """Return the type of shared memory whose size a launch decides."""
+    return np.dtype(real) if SIMULATED else real
 
 
 # Every kernel by its name: tests compile them all.
@@ -174,6 +204,18 @@ else:
     def barrier():
         """Wait for all threads of the block."""
         cuda.syncthreads()
+
+
+if SIMULATED:
+    # It runs one block after another, so that a grid that waits has one.
+    grid_barrier = barrier
+
+else:
+
+    @device
+    def grid_barrier():
+        """Wait for all threads of the grid, all of which must run at once."""
+        cuda.cg.this_grid().sync()
 
 
 def blocks_for(count: int, per_block: int) -> int:
@@ -218,14 +260,128 @@ def wait_for(stream: Any) -> None:
         stream.synchronize()
 
 
+def new_stream() -> Any:
+    """Return a stream of one's own, once all that was put on any stream before is done."""
+    cuda.synchronize()
+    if SIMULATED:
+        return cuda.stream()
+    from cuda.bindings import driver as bindings
+
+    # One that does not wait for the default stream, which nobody could use while it is recorded.
+    flags = bindings.CUstream_flags.CU_STREAM_NON_BLOCKING
+    handle = _done(bindings.cuStreamCreate(flags))
+    stream = cuda.external_stream(int(handle))
+    weakref.finalize(stream, bindings.cuStreamDestroy, handle)
+    return stream
+
+
+def _done(answer: tuple[Any, ...]) -> Any:
+    """Return what a call of the driver answered, if it was no error."""
+    error, *found = answer
+    if int(error) != 0:
+        raise RuntimeError(f"CUDA: {error.name}")
+    return found[0] if found else None
+
+
+class Recording:
+    """What a function puts on a stream, to be put there again by one launch: a CUDA graph.
+
+    Arrays that it works on must live as long. In the simulator the function is called again.
+    """
+
+    def __init__(self, stream: Any, put: Callable[[], None]) -> None:
+        self._stream, self._put, self._graph = stream, put, None
+        if SIMULATED:
+            return
+        from cuda.bindings import driver as bindings
+
+        mode = bindings.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_RELAXED
+        handle = int(stream)
+        _done(bindings.cuStreamBeginCapture(handle, mode))
+        try:
+            put()
+        finally:
+            graph = _done(bindings.cuStreamEndCapture(handle))
+        self._graph = _done(bindings.cuGraphInstantiate(graph, 0))
+        _done(bindings.cuGraphDestroy(graph))
+        weakref.finalize(self, bindings.cuGraphExecDestroy, self._graph)
+
+    def launch(self) -> None:
+        """Do it again."""
+        if self._graph is None:
+            self._put()
+            return
+        from cuda.bindings import driver as bindings
+
+        _done(bindings.cuGraphLaunch(self._graph, int(self._stream)))
+
+
+_OUT_OF_MEMORY = 2
+
+
+@contextmanager
+def _allocating(size: int) -> Iterator[None]:
+    """Say which GPU has too little memory, and how much there is."""
+    try:
+        yield
+    except Exception as error:
+        if getattr(error, "code", None) != _OUT_OF_MEMORY:
+            raise
+        free, total = cuda.current_context().get_memory_info()
+        raise MemoryError(
+            f"the GPU cuda:{cuda.get_current_device().id} has no {size:,} bytes left: {free:,} of"
+            f" {total:,} are free"
+        ) from None
+
+
+def free_memory() -> float:
+    """Return the bytes of the current GPU that are free; infinity in the simulator."""
+    return float(cuda.current_context().get_memory_info()[0])
+
+
 def empty(count: int, real: Any, stream: Any) -> Any:
-    """Return new memory for so many values, as a flat array."""
-    return cuda.device_array(count, real, stream=stream)
+    """Return new memory for so many values, as a flat array.
+
+    Raises
+    ------
+    MemoryError
+        If the GPU has not so much.
+    """
+    with _allocating(count * np.dtype(real).itemsize):
+        return cuda.device_array(count, real, stream=stream)
 
 
 def send(values: Any, stream: Any) -> Any:
-    """Return a copy, in the GPU's memory, of a flat array of NumPy's."""
-    return cuda.to_device(values, stream=stream)
+    """Return a copy, in the GPU's memory, of a flat array of NumPy's.
+
+    Raises
+    ------
+    MemoryError
+        If the GPU has not so much.
+    """
+    with _allocating(values.nbytes):
+        return cuda.to_device(values, stream=stream)
+
+
+class Pinned:
+    """Memory of the host that a GPU reads by itself: sending from it does not wait."""
+
+    def __init__(self, count: int, dtype: Any) -> None:
+        self.values = cuda.pinned_array(count, dtype)
+        self._sent: Any = None
+
+    def free(self) -> Any:
+        """Return the memory, once what was sent from it has arrived."""
+        if self._sent is not None:
+            self._sent.synchronize()
+        return self.values
+
+    def send(self, to: Any, count: int, stream: Any) -> None:
+        """Copy the first values to the first of an array in the GPU's memory."""
+        to[:count].copy_to_device(self.values[:count], stream=stream)
+        if not SIMULATED:
+            self._sent = self._sent or cuda.event(timing=False)
+            self._sent.record(stream)
 
 
 def flat_memory(place: int, count: int, dtype: Any, owner: Any) -> Any:

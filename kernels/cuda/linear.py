@@ -16,10 +16,10 @@ from typing import Any
 
 from ..codes import IDENTITY, SOFTMAX
 from .activations import pieces
-from .driver import Place, cuda, device, real_of
-from .product import Product, matrix, slices_for
+from .driver import Place, device, empty, real_of
+from .product import Product, matrix, slice_depth, slices_for
 from .softmax import softmax_backward, softmax_forward
-from .sums import row_cut, row_sums, sum_slices
+from .sums import row_cut, row_sums, slice_sums, sum_slices
 
 
 def _activate(real: Any) -> Any:
@@ -154,13 +154,36 @@ def weight_gradient(
     if slices == 1:
         _plain.launch(stream, dW, n_in, left, right, n_out, n_in, m, scale=1 / m)
         return
-    parts = cuda.device_array(slices * n_out * n_in, real, stream=stream)
+    parts = empty(slices * n_out * n_in, real, stream)
     _plain.launch(stream, Place(parts), n_in, left, right, n_out, n_in, m, slices=slices)
     sum_slices(stream, dW, parts, n_out * n_in, slices, 1 / m)
 
 
+def gradient_slices(
+    stream: Any,
+    sums: Place,
+    dZ: Place,
+    A_prev: Place,
+    A_prev_rows: bool,
+    n_out: int,
+    n_in: int,
+    m: int,
+    slices: int,
+) -> None:
+    """sums[s] = dZ A_prev^T and dZ.sum(axis=1), over each slice of the m examples.
+
+    (slices, n_out * (n_in + 1)): the weights' part, then the biases', neither divided by m.
+    """
+    apart = n_out * (n_in + 1)
+    feature, example = strides(n_in, m, A_prev_rows)
+    left, right = matrix(dZ, m, 1), matrix(A_prev, feature, example)
+    _plain.launch(stream, sums, n_in, left, right, n_out, n_in, m, slices=slices, apart=apart)
+    biases = Place(sums.values, sums.place + n_out * n_in)
+    slice_sums(stream, biases, apart, dZ, n_out, m, False, slice_depth(m, slices))
+
+
 def bias_gradient(stream: Any, db: Place, dZ: Place, dZ_rows: bool, n: int, m: int) -> None:
     """db = dZ.sum(axis=1, keepdims=True) / m."""
-    slices = row_cut(n, m, dZ_rows)[2]
-    parts = cuda.device_array(slices * n, real_of(db.values), stream=stream)
+    slices = row_cut(n, m, dZ_rows)[1]
+    parts = empty(slices * n, real_of(db.values), stream)
     row_sums(stream, db, dZ, parts, n, m, dZ_rows, 1 / m)

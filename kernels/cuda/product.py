@@ -17,7 +17,6 @@ from .driver import (
     ALIGNMENT,
     SIMULATED,
     Kernel,
-    Matrix,
     Place,
     barrier,
     cuda,
@@ -27,6 +26,7 @@ from .driver import (
     real_of,
 )
 from .memory import copy16, store, value, vector_length
+from .structures import Matrix
 
 # Bits of a matrix's mode: its lines stand side by side (else the depth does); it can be read 16
 # bytes at once.
@@ -127,11 +127,12 @@ def product(name: str, tile: Tile, *, bias: bool = False, finish: Any = None) ->
 
         C[z] = scale * A[:, z'th slice of the depth] @ B[z'th slice of the depth, :]
 
-    C has ``pitch`` values from row to row; slices of the depth, ``slice_depth`` long, end one
-    behind the other. ``b`` holds the biases, at ``b_place``. ``finish(real)`` returns what a thread
-    then does to each 16 bytes of C that it has stored, and to what stands at the same place of
-    ``other``: ``finish_piece(C, place, other, other_place, code, wide, left, v, w)``, where the
-    first ``left`` of them are within the matrix, and v and w take 16 bytes each.
+    C has ``pitch`` values from row to row, and ``apart`` from the result of a slice of the depth,
+    which is ``slice_depth`` long, to that of the next. ``b`` holds the biases, at ``b_place``.
+    ``finish(real)`` returns what a thread then does to each 16 bytes of C that it has stored, and to
+    what stands at the same place of ``other``:
+    ``finish_piece(C, place, other, other_place, code, wide, left, v, w)``, where the first ``left``
+    of them are within the matrix, and v and w take 16 bytes each.
     """
 
     def factory(real):
@@ -203,7 +204,7 @@ def product(name: str, tile: Tile, *, bias: bool = False, finish: Any = None) ->
                     )
 
         def function(
-            C, C_place, pitch, A, B, rows, columns, depth, slice_depth, scale,
+            C, C_place, pitch, apart, A, B, rows, columns, depth, slice_depth, scale,
             b, b_place, other, other_place, code, wide,
         ):  # fmt: skip
             tiles = cuda.shared.array(SHARED, real, ALIGNMENT)
@@ -244,7 +245,7 @@ def product(name: str, tile: Tile, *, bias: bool = False, finish: Any = None) ->
                     deposit(tiles, now + HALF, b_next, B.mode, t)
                     barrier()
             row, column = row + ty, column + tx
-            place = C_place + (cuda.blockIdx.z * rows + row) * pitch + column
+            place = C_place + cuda.blockIdx.z * apart + row * pitch + column
             put_all(
                 C, place, pitch, wide, acc, rows - row, columns - column, scale, b, b_place + row
             )
@@ -260,7 +261,7 @@ def product(name: str, tile: Tile, *, bias: bool = False, finish: Any = None) ->
 
     size = next(size for size, known in TILES.items() if known is tile)
     limits = None if SIMULATED else (tile.threads, 512 // tile.threads)
-    return kernel(f"{name}_{size}", "VIIMMIIIIRVIVIII", limits)(factory)
+    return kernel(f"{name}_{size}", "VIIIMMIIIIRVIVIII", limits)(factory)
 
 
 class Product:
@@ -282,21 +283,26 @@ class Product:
         *,
         scale: float = 1.0,
         slices: int = 1,
+        apart: int | None = None,
         bias: Place | None = None,
         other: Place | None = None,
         code: int = 0,
     ) -> None:
-        """Compute C in that many slices of the depth; what is not given is not read."""
+        """Compute C in that many slices of the depth; what is not given is not read.
+
+        The results of slices stand ``apart``, or else follow one another.
+        """
         real = real_of(C.values)
         tile = tile_for(rows, columns, real)
         bias, other = bias or C, other or C
         width = tile.width(real)
         grid = (-(-columns // width), -(-rows // width), slices)
-        wide = int(all(is_wide(place, pitch) for place in (C, other)))
+        wide = int(is_wide(C, pitch) and is_wide(other, pitch) and is_wide(C, apart or 0))
         self._kernels[tile].launch(
             grid, tile.threads, stream, real,
-            C.values, C.place, pitch, A, B, rows, columns, depth, slice_depth(depth, slices),
-            real(scale), bias.values, bias.place, other.values, other.place, code, wide,
+            C.values, C.place, pitch, rows * pitch if apart is None else apart, A, B, rows, columns,
+            depth, slice_depth(depth, slices), real(scale), bias.values, bias.place, other.values,
+            other.place, code, wide,
         )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from .driver import ALIGNMENT, SIMULATED, THREADS, Place, cuda, device, kernel, real_of
 from .memory import store, value
 from .scalars import exp
-from .sums import meet
+from .sums import meet, plus
 
 # The most threads that share a column.
 _LANES = 2 if SIMULATED else 32
@@ -22,15 +22,13 @@ LOWEST = float("-inf")
 FORWARD, DIAGONAL, BACKWARD = range(3)
 
 
+@device
+def larger(x, y):
+    """Return the larger one; NaN only if x is."""
+    return y if y > x else x
+
+
 def _columns(real: Any) -> Any:
-    @device
-    def larger(x, y):
-        return y if y > x else x
-
-    @device
-    def plus(x, y):
-        return x + y
-
     largest, summed = meet(larger), meet(plus)
 
     def function(

@@ -62,11 +62,13 @@ def power_of_two(least: int, most: int) -> int:
     return min(1 << (least - 1).bit_length(), most)
 
 
-@kernel("slice_sums", "VVIIIIIII")
+@kernel("slice_sums", "VIIVIIIIIII")
 def _slice_sums(real):
     summed = meet(plus)
 
-    def function(parts, A, place, n, m, by_feature, by_example, lanes, length):
+    def function(
+        parts, parts_place, apart, A, place, n, m, by_feature, by_example, lanes, length
+    ):  # fmt: skip
         shared = cuda.shared.array(THREADS, real, ALIGNMENT)
         t = cuda.threadIdx.x
         group = THREADS // lanes
@@ -80,7 +82,7 @@ def _slice_sums(real):
             total += value(A, place + i * by_feature + j * by_example)
         total = summed(shared, total, unit * lanes + lane, lane, lanes)
         if lane == 0 and i < n:
-            store(parts, cuda.blockIdx.x * n + i, total)
+            store(parts, parts_place + cuda.blockIdx.x * apart + i, total)
 
     return function
 
@@ -101,15 +103,32 @@ def _sum_slices(real):
     return function
 
 
-def row_cut(n: int, m: int, rows: bool) -> tuple[int, int, int]:
-    """Return how the sums of n rows of m values are cut: lanes, length and number of slices."""
+def lanes_for(n: int, m: int, rows: bool) -> int:
+    """Return how many threads share a slice of one of n rows of m values."""
     if rows:
-        across = power_of_two(n, THREADS // _LANES_ACROSS)
-        lanes = THREADS // across
-    else:
-        lanes = power_of_two(m, THREADS)
-    length = lanes * _IN_LINE
-    return lanes, length, -(-m // length)
+        return THREADS // power_of_two(n, THREADS // _LANES_ACROSS)
+    return power_of_two(m, THREADS)
+
+
+def slice_sums(
+    stream: Any, parts: Place, apart: int, A: Place, n: int, m: int, rows: bool, length: int
+) -> None:
+    """parts[s] = A[:, s * length : (s + 1) * length].sum(axis=1)   # each (n,), ``apart``.
+
+    A is (n, m), or (m, n) where ``rows``.
+    """
+    lanes = lanes_for(n, m, rows)
+    by_feature, by_example = (1, n) if rows else (m, 1)
+    _slice_sums.launch(
+        (-(-m // length), -(-n // (THREADS // lanes))), THREADS, stream, real_of(A.values),
+        *parts, apart, *A, n, m, by_feature, by_example, lanes, length,
+    )  # fmt: skip
+
+
+def row_cut(n: int, m: int, rows: bool) -> tuple[int, int]:
+    """Return how the sums of n rows of m values are cut: length and number of slices."""
+    length = lanes_for(n, m, rows) * _IN_LINE
+    return length, -(-m // length)
 
 
 def row_sums(
@@ -119,12 +138,8 @@ def row_sums(
 
     ``parts`` takes n values for each slice of `row_cut`.
     """
-    lanes, length, slices = row_cut(n, m, rows)
-    by_feature, by_example = (1, n) if rows else (m, 1)
-    _slice_sums.launch(
-        (slices, -(-n // (THREADS // lanes))), THREADS, stream, real_of(A.values),
-        parts, *A, n, m, by_feature, by_example, lanes, length,
-    )  # fmt: skip
+    length, slices = row_cut(n, m, rows)
+    slice_sums(stream, Place(parts), n, A, n, m, rows, length)
     sum_slices(stream, out, parts, n, slices, scale)
 
 

@@ -126,7 +126,7 @@ def test_a_launch_finds_the_types_that_are_compiled_here(kernel, real):
         return arrays.DeviceNDArray((4,), (item,), dtype, gpu_data=SimpleNamespace())
 
     values = {"V": vector(real), "D": vector(np.float64), "R": real(1), "I": 1}
-    values["M"] = driver.Matrix(values["V"], 1, 2, 3, 4)
+    values["M"] = structures.Matrix(values["V"], 1, 2, 3, 4)
     dispatcher = kernel.compiled(real)
     found = tuple(dispatcher.typeof_pyval(values[letter]) for letter in kernel.signature)
     assert found == kernel.types(real)

@@ -1,0 +1,311 @@
+"""Whole networks on a GPU: what they answer, their cost and its gradient.
+
+A network that a block of threads can take whole (``kernels.cuda.block``) goes through by blocks of
+examples; any other layer by layer (``kernels.cuda.layers``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..description import Description
+from ..kernels import structures
+from ..kernels.cuda import block, driver, layers, losses, optimizers, query, training
+from ..kernels.cuda.driver import Place
+from ..kernels.cuda.structures import NOW, TOLD, Examples, Net, Space
+from .architecture import architecture
+from .cuda_calls import AnyArray, Call
+
+Array = NDArray[Any]
+
+
+def rows_of(network: Description, keep: tuple[int, ...] = ()) -> list[tuple[int, ...]]:
+    """Return the rows of the table of layers, as numbers."""
+    return [tuple(row) for row in architecture(network, keep).layers.tolist()]
+
+
+def examples_of(call: Call, X: AnyArray, Y: Array | None, weights: Array | None) -> Examples:
+    """Return the examples as kernels read them, sent where they are not on the GPU; no order."""
+    none = driver.empty(1, X.dtype.type, call.stream)
+    no_labels = driver.empty(1, np.int64, call.stream)
+    x, x_strides = call.by_strides(X)
+    y, y_strides, labels, labelled = Place(none), (0, 0), no_labels, 0
+    if Y is not None and Y.ndim == 1:
+        labels, labelled = call.flat(Y), 1
+    elif Y is not None:
+        y, y_strides = call.by_strides(Y)
+    weighted = weights is not None
+    return Examples(
+        *x, *x_strides, *y, *y_strides, labels, labelled,
+        none if weights is None else call.flat(weights), int(weighted), no_labels, 0,
+    )  # fmt: skip
+
+
+def net_of(call: Call, parameters: Array, network: Description, keep: tuple[int, ...]) -> Net:
+    """Return a network as kernels read it, with a copy of its parameters."""
+    table = architecture(network, keep)
+    here = call.flat(parameters)
+    return Net(
+        here,
+        network.n_parameters,
+        call.flat(table.layers.reshape(-1)),
+        len(table.layers),
+        table.loss,
+        parameters.dtype.type(table.delta),
+        int(driver.is_wide(Place(here))),
+    )
+
+
+# ------------------------------------------------------------------ answers
+
+
+def network_forward(out: AnyArray, parameters: Array, network: Description, X: AnyArray) -> None:
+    with Call(out, X) as call:
+        real, m = X.dtype.type, X.shape[1]
+        target = call.target(out, (X,))
+        net = net_of(call, parameters, network, ())
+        groups = block.groups_for(network.sizes, real)
+        if groups:
+            examples = examples_of(call, X, None, None)
+            query.network_forward(call.stream, target, net, examples, m, groups, network.sizes)
+            return
+        x, rows = call.stored(X)
+        found = layers.layers_of(rows_of(network), m, real)
+        batch = layers.Batch(found, m, real, call.stream, keeps=False)
+        query.layered_forward(call.stream, target, Place(net.parameters), batch, x, rows, m)
+
+
+def predictor(parameters: Array, network: Description) -> Callable[..., Array]:
+    """Return the function that answers for one example, a vector of the host."""
+
+    def predict(x: Array, out: Array | None = None) -> Array:
+        out = np.empty(network.sizes[-1], parameters.dtype) if out is None else out
+        network_forward(out[:, None], parameters, network, x[:, None])
+        return out
+
+    return predict
+
+
+# ------------------------------------------------------------------ steps
+
+
+class Steps:
+    """A network on the GPU, its examples, and what puts steps over batches of them on the stream.
+
+    Where training stands is told by `place`, before steps are put there.
+    """
+
+    def __init__(
+        self,
+        call: Call,
+        network: Description,
+        net: Net,
+        examples: Examples,
+        m: int,
+        batch: int,
+        rule: structures.Rule,
+        rows: int,
+    ) -> None:
+        self.stream, self.real, self.sizes = call.stream, net.parameters.dtype.type, network.sizes
+        self.net, self.examples, self.m, self.batch = net, examples, m, batch
+        self.rule = optimizers.rule_of(rule, self.real)
+        self.now = driver.send(np.zeros(NOW, np.int64), self.stream)
+        n, (tickets, sums, ranges) = network.n_parameters, self.shape()
+        is_weight = np.zeros(n, self.real)
+        for n_in, units, _, at, *_ in rows_of(network):
+            is_weight[at : at + n_in * units] = 1
+        self.space = Space(
+            self._new(sums), self._new(2 * tickets), self._new(2 * ranges), self._new(2 * ranges),
+            tickets, ranges, self._new(n), call.flat(np.zeros(2 * n, self.real)), self._new(n),
+            call.flat(is_weight), self._new(rows), self._new(rows * TOLD),
+        )  # fmt: skip
+
+    def _new(self, count: int) -> Any:
+        return driver.empty(max(count, 1), self.real, self.stream)
+
+    def place(self, start: int, step: int, row: int, origin: int = 0) -> None:
+        """Say where training stands: the next steps go on from there."""
+        told = np.array([start, step, row, origin])
+        self.now.copy_to_device(told, stream=self.stream)
+
+    def shape(self) -> tuple[int, int, int]:
+        """Return the sums that a batch's losses are in, its gradients' values, and the ranges."""
+        raise NotImplementedError
+
+    def once(self, purpose: int) -> None:
+        """Put on the stream what leaves the cost of all examples, or their gradient as well."""
+        raise NotImplementedError
+
+    def take(self, steps: int, start: int) -> None:
+        """Put so many steps on the stream, of which the first begins at the example ``start``."""
+        raise NotImplementedError
+
+    def _settle(self, purpose: int, parts: list[dict[str, int]], batch: int) -> None:
+        """Turn the sums of all parts into the gradient, or into a step."""
+        if purpose == training.COST:
+            return
+        clipped = purpose == training.STEPS and self.rule.clip_norm != 0
+        what = optimizers.WHOLE
+        if purpose == training.GRADIENT or clipped:
+            what = optimizers.DERIVE
+        told: dict[str, Any] = {"batch": batch, "m": self.m, "keeps": purpose == training.STEPS}
+        about = self.stream, self.net, self.rule, self.space
+        for part in parts:
+            optimizers.settle(*about, what, self.now, **part, **told)
+        if clipped:
+            count = self.net.size
+            optimizers.settle(*about, optimizers.DESCEND, self.now, first=0, count=count, **told)
+
+
+class BlockSteps(Steps):
+    """Steps of a network that a block of threads takes whole."""
+
+    def shape(self) -> tuple[int, int, int]:  # noqa: D102
+        self._groups = block.groups_for(self.sizes, self.real)
+        self._piece = training.piece_of(self.batch, self._groups, self.real)
+        self._together = 0
+        tickets = training.pieces_of(self.batch, self._piece)
+        return tickets, tickets * self.net.size, optimizers.ranges_of(self.net.size)
+
+    def once(self, purpose: int) -> None:  # noqa: D102
+        about = self.stream, self.net, self.rule, self.examples, self.space
+        training.pieces(
+            *about, self._piece, self.batch, self.m, purpose, self._groups, self.sizes, self.now
+        )
+        part = {"first": 0, "count": self.net.size, "apart": self.net.size, "piece": self._piece}
+        self._settle(purpose, [part], self.batch)
+        optimizers.note(
+            self.stream, self.rule, self.space, self.batch, self.m, self.now, tickets=0,
+            piece=self._piece,
+        )  # fmt: skip
+
+    def take(self, steps: int, start: int) -> None:  # noqa: D102
+        if not self._together:
+            self._together = training.blocks_at_once(self.sizes, self._groups, self.real)
+        # The simulator's blocks run one after another: they cannot wait for each other.
+        if driver.SIMULATED and training.pieces_of(self.batch, self._piece) > 1:
+            for _ in range(steps):
+                self.once(training.STEPS)
+            return
+        training.train(
+            self.stream, self.net, self.rule, self.examples, self.space, self._piece, self.batch,
+            self.m, steps, self._groups, self.sizes, self.now, self._together,
+        )  # fmt: skip
+
+
+class LayerSteps(Steps):
+    """Steps of any network, layer by layer; each is recorded once, and repeated."""
+
+    def shape(self) -> tuple[int, int, int]:  # noqa: D102
+        self._batches: dict[int, _LayerBatch] = {}
+        rest = self.m % self.batch
+        found = [self._layers(m) for m in (self.batch, rest) if m]
+        tickets = losses.output_blocks(self.sizes[-1], self.batch)[1]
+        sums, ranges = zip(*map(layers.sums_of, found), strict=True)
+        return tickets, max(sums), ranges[0]
+
+    def _layers(self, m: int) -> list[layers.Layer]:
+        table = self.net.layers.copy_to_host(stream=self.stream)
+        driver.wait_for(self.stream)
+        return layers.layers_of(table.reshape(self.net.depth, -1).tolist(), m, self.real)
+
+    def _batch(self, m: int) -> _LayerBatch:
+        if m not in self._batches:
+            self._batches[m] = _LayerBatch(self, self._layers(m), m)
+        return self._batches[m]
+
+    def once(self, purpose: int) -> None:  # noqa: D102
+        self._batch(self.batch).put(purpose)
+
+    def take(self, steps: int, start: int) -> None:  # noqa: D102
+        for _ in range(steps):
+            m = min(self.batch, self.m - start)
+            self._batch(m).step()
+            start = (start + m) % self.m
+
+
+class _LayerBatch:
+    """The memory and the launches for batches of m examples."""
+
+    def __init__(self, steps: LayerSteps, found: list[layers.Layer], m: int) -> None:
+        self._steps, self._layers, self._m = steps, found, m
+        self._memory = layers.Batch(found, m, steps.real, steps.stream, keeps=True)
+        self._X = driver.empty(steps.sizes[0] * m, steps.real, steps.stream)
+        self._recording: driver.Recording | None = None
+        self._warm = False
+
+    def step(self) -> None:
+        """Take a step of training."""
+        if self._recording is None and not self._warm:
+            # The first one compiles the kernels, which cannot be recorded.
+            self._warm = True
+            self.put(training.STEPS)
+            return
+        if self._recording is None:
+            put = self.put
+            self._recording = driver.Recording(self._steps.stream, lambda: put(training.STEPS))
+        self._recording.launch()
+
+    def put(self, purpose: int) -> None:
+        """Put the launches of a step on the stream."""
+        steps, m = self._steps, self._m
+        stream, net, space, now = steps.stream, steps.net, steps.space, steps.now
+        examples, parameters = steps.examples, Place(net.parameters)
+        rows, key = examples.X_feature == 1, steps.rule.key
+        dropping = now if purpose == training.STEPS else None
+        layers.gather(stream, self._X, examples, steps.sizes[0], m, now)
+        X, last = Place(self._X), self._layers[-1]
+        layers.forward(stream, parameters, self._memory, X, rows, m, dropping, key)
+        D = self._memory.places(len(self._layers) - 1)[1]
+        losses.output_block(
+            stream, D, space.totals, examples, last.code, net.loss, float(net.delta), now, last.n, m
+        )
+        if purpose != training.COST:
+            layers.backward(
+                stream, parameters, self._memory, X, rows, m, space.sums, dropping, key
+            )
+        steps._settle(purpose, [layers.part_of(layer) for layer in self._layers], m)
+        tickets = losses.output_blocks(last.n, m)[1]
+        optimizers.note(
+            stream, steps.rule, space, m, steps.m, now, tickets=tickets, piece=0
+        )
+
+
+def steps_for(network: Description, real: Any) -> type[Steps]:
+    """Return the kind of steps that a network takes."""
+    return BlockSteps if block.groups_for(network.sizes, real) else LayerSteps
+
+
+_QUESTION = structures.Rule(0, 0.0, 0.0, False, 0.0, 0.0, 0.0, False, 0.0, 0.0, 0.0, 0.0, 0)
+
+
+def network_cost(
+    parameters: Array,
+    network: Description,
+    X: AnyArray,
+    Y: Array,
+    sample_weight: Array | None,
+    l1: float,
+    l2: float,
+    gradient: Array | None = None,
+) -> float:
+    """Return J, and put its derivatives into ``gradient`` where one is given."""
+    with Call(X) as call:
+        real, m = parameters.dtype.type, X.shape[1]
+        net, examples = net_of(call, parameters, network, ()), examples_of(call, X, Y, sample_weight)
+        rule = _QUESTION._replace(l1=l1, l2=l2)
+        steps = steps_for(network, real)(call, network, net, examples, m, m, rule, 1)
+        # Without a gradient the penalties are still to be summed.
+        wanted = gradient is not None or l1 != 0 or l2 != 0
+        steps.once(training.GRADIENT if wanted else training.COST)
+        if gradient is not None:
+            found = steps.space.gradient.copy_to_host(stream=call.stream)
+        J = steps.space.costs.copy_to_host(stream=call.stream)
+        driver.wait_for(call.stream)
+        if gradient is not None:
+            gradient[...] = found
+        return float(J[0])

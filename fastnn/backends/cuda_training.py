@@ -1,0 +1,183 @@
+"""Training on a GPU: parameters, moments and examples live there through a fit.
+
+The host shuffles the order of an epoch while the GPU works on the one before. Each call of
+``advance`` ends by bringing back what training shows: costs, parameters, moments.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..description import Description
+from ..kernels.cpu.order import reorder
+from ..kernels.cuda import driver, optimizers
+from ..kernels.structures import Progress, Rule
+from .cuda_calls import AnyArray, Call
+from .cuda_networks import examples_of, net_of, steps_for
+
+Array = NDArray[Any]
+
+# Steps whose numbers and costs are sent and brought back together.
+_ROWS = 7 if driver.SIMULATED else 16384
+
+
+class Training:
+    """A fit on a GPU."""
+
+    def __init__(
+        self,
+        parameters: Array,
+        network: Description,
+        X: AnyArray,
+        Y: Array,
+        sample_weight: Array | None,
+        batch_size: int,
+        rule: Rule,
+        keep: tuple[int, ...],
+        progress: Progress,
+    ) -> None:
+        self._parameters, self._rule, self._progress = parameters, rule, progress
+        self._batch, self._m, self._real = batch_size, X.shape[1], parameters.dtype.type
+        self._stream = driver.new_stream()
+        call = Call(X, stream=self._stream)
+        examples = examples_of(call, X, Y, sample_weight)
+        self._order = _Order(progress, self._stream)
+        if progress.order.size:
+            examples = examples._replace(order=self._order.here, ordered=1)
+        net = net_of(call, parameters, network, keep)
+        self._steps = steps_for(network, self._real)(
+            call, network, net, examples, self._m, batch_size, rule, _ROWS
+        )
+        space = self._steps.space
+        space.state.copy_to_device(progress.state.reshape(-1), stream=self._stream)
+        space.snapshot.copy_to_device(progress.snapshot, stream=self._stream)
+
+    def advance(self, steps: int) -> None:
+        """Take up to so many steps, from where the progress stands."""
+        counts = self._progress.counts
+        while steps > 0 and counts[1] < counts[3]:
+            taken = min(steps, _ROWS, self._left())
+            self._put(taken)
+            self._note(taken)
+            steps -= taken
+        self._bring()
+
+    def _left(self) -> int:
+        counts, m = self._progress.counts, self._m
+        of_an_epoch = -(-m // self._batch)
+        epochs = int(counts[3] - counts[1])
+        return epochs * of_an_epoch - -(-int(counts[2]) // self._batch)
+
+    def _put(self, steps: int) -> None:
+        """Put steps on the stream, as many at a time as one order of the examples serves."""
+        progress, batch = self._progress, self._batch
+        first, start, row = int(progress.counts[0]) + 1, int(progress.counts[2]), 0
+        factors = progress.rates[1:]
+        rates = factors[(np.arange(first, first + steps) - 1) % len(factors)]
+        told = np.zeros((_ROWS, optimizers.TOLD), self._real)
+        told[:steps] = optimizers.told_of(self._rule, rates, first, self._real)
+        self._steps.space.told.copy_to_device(told.reshape(-1), stream=self._stream)
+        while row < steps:
+            some = steps - row
+            if progress.order.size:
+                if start == 0:
+                    self._order.next()
+                some = min(some, -(-(self._m - start) // batch))
+            self._steps.place(start, first + row, row)
+            self._steps.take(some, start)
+            row += some
+            start = self._after(start, some)
+
+    def _after(self, start: int, steps: int) -> int:
+        """Return where the step begins that follows so many, the first at ``start``."""
+        of_an_epoch = -(-self._m // self._batch)
+        return (start // self._batch + steps) % of_an_epoch * self._batch
+
+    def _note(self, steps: int) -> None:
+        """Wait for the steps, and record what they cost."""
+        progress, m = self._progress, self._m
+        costs = self._steps.space.costs.copy_to_host(stream=self._stream)
+        driver.wait_for(self._stream)
+        self._order.keep()
+        counts = progress.counts
+        for J in costs[:steps].tolist():
+            start = int(counts[2])
+            stop = min(start + self._batch, m)
+            counts[0] += 1
+            progress.cost[0] += J * (stop - start)
+            counts[2] = stop
+            if stop == m:
+                progress.costs[counts[1]] = progress.cost[0] / m
+                progress.cost[0] = 0
+                counts[1] += 1
+                counts[2] = 0
+
+    def _bring(self) -> None:
+        """Bring back the parameters, the moments and the snapshot."""
+        steps, progress = self._steps, self._progress
+        found = [
+            values.copy_to_host(stream=self._stream)
+            for values in (steps.net.parameters, steps.space.state, steps.space.snapshot)
+        ]
+        driver.wait_for(self._stream)
+        self._parameters[...] = found[0]
+        progress.state[...] = found[1].reshape(2, -1)
+        progress.snapshot[...] = found[2]
+
+
+class _Order:
+    """The order of the examples: shuffled on the host, and sent from memory the GPU can read.
+
+    What the progress holds is changed when the steps have been taken.
+    """
+
+    def __init__(self, progress: Progress, stream: Any) -> None:
+        self._progress, self._stream = progress, stream
+        self._count, self._epoch = progress.order.size, 0
+        self._order, self._random = progress.order.copy(), progress.random.copy()
+        if self._count:
+            self._pinned = [driver.Pinned(self._count, np.int64) for _ in range(2)]
+            self.here = driver.empty(self._count, np.int64, stream)
+            self._send()
+
+    def next(self) -> None:
+        """Send the order of an epoch that is about to begin."""
+        if self._progress.random[0] != 0:
+            reorder(self._order, self._random)
+        else:
+            self._order[...] = self._progress.order  # the caller's
+        self._send()
+
+    def _send(self) -> None:
+        pinned = self._pinned[self._epoch % 2]
+        self._epoch += 1
+        pinned.free()[...] = self._order
+        pinned.send(self.here, self._count, self._stream)
+
+    def keep(self) -> None:
+        """Tell the progress of the orders that were used."""
+        self._progress.order[...] = self._order
+        self._progress.random[...] = self._random
+
+
+def trainer(
+    parameters: Array,
+    network: Description,
+    X: AnyArray,
+    Y: Array,
+    sample_weight: Array | None,
+    batch_size: int,
+    rule: Rule,
+    keep: tuple[int, ...],
+    progress: Progress,
+    threads: int | None = None,
+) -> Any:
+    """Return the function that takes that many steps of training.
+
+    With dropout, ``keep`` of 2^32 draws keep a unit of each hidden layer.
+    """
+    about = parameters, network, X, Y, sample_weight, batch_size, rule, keep, progress
+    return Training(*about).advance
