@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from . import residence
 from . import validation as check
 from .description import Description
 from .device import backend, selected
@@ -277,9 +278,9 @@ class Network:
         array([[0.5, 0.5, 0.5]], dtype=float32)
         """
         X = self._inputs(X)
-        A = check.output(out, (self.sizes[-1], X.shape[1]), self.dtype)
-        backend(self.device).network_forward(A, self._parameters, self._description, X)
-        return A
+        A = residence.output(out, (self.sizes[-1], X.shape[1]), self.dtype, "C", X)
+        self._backend(X).network_forward(A, self._parameters, self._description, X)
+        return residence.result(A)
 
     def predict(self, X: ArrayLike) -> Array:
         """Return what the network says of each example: labels, or values.
@@ -307,7 +308,7 @@ class Network:
         >>> fastnn.Network([2, 3], loss="cross_entropy").predict(np.zeros((2, 2), np.float32))
         array([0, 0])
         """
-        A = self.forward(X)
+        A = residence.to_host("A", self.forward(X))
         if self.loss == "cross_entropy":
             classes: Array = A.argmax(axis=0)
             return classes
@@ -628,7 +629,7 @@ class Network:
         save(self, path)
 
     def _inputs(self, X: ArrayLike) -> Array:
-        (X,) = check.arrays(dtype=self.dtype, X=X)
+        (X,) = residence.arrays(dtype=self.dtype, X=X)
         check.matrix("X", X)
         if X.shape[0] != self.sizes[0]:
             raise ValueError(
@@ -643,8 +644,17 @@ class Network:
         """Return examples, targets and weights as the backends take them."""
         X = self._inputs(X)
         m = X.shape[1]
+        # Targets and weights are checked on the host, value by value.
+        Y = residence.to_host("Y", Y)
+        sample_weight = residence.to_host("sample_weight", sample_weight)
         targets = check.targets(Y, self.sizes[-1], m, self.loss, self.dtype)
         return X, targets, check.weights(sample_weight, m, self.dtype)
+
+    def _backend(self, X: Array) -> Any:
+        """Return what computes on this network's device, or where the examples are."""
+        if isinstance(X, np.ndarray):
+            return backend(self.device)
+        return residence.backend(self.device, X)
 
     def _cost_of(
         self,
@@ -657,7 +667,7 @@ class Network:
     ) -> float:
         """Return J of checked examples, and put its derivatives into ``gradient``, if given."""
         l1, l2 = check.number("l1", l1), check.number("l2", l2)
-        J: float = backend(self.device).network_cost(
+        J: float = self._backend(X).network_cost(
             self._parameters, self._description, X, targets, weights, l1, l2, gradient
         )
         return J

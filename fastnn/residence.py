@@ -227,17 +227,21 @@ def _current_stream(value: Any) -> int | None:
 # ------------------------------------------------------------------ what the functions call
 
 
-def arrays(**values: object) -> list[Array]:
+def arrays(dtype: Any = None, **values: object) -> list[Array]:
     """Return arrays of one float type, as `validation.arrays`; all for a GPU if one is on it.
 
     Those for a GPU are a `DeviceArray` each, which is asked what NumPy's arrays are asked.
     """
-    if (plain := check.plain_arrays(None, values)) is not None:
+    if (plain := check.plain_arrays(dtype, values)) is not None:
         return plain
     there = {name: view(name, value) for name, value in values.items() if on_device(value)}
     if not there:
-        return check.arrays(**values)
+        return check.arrays(dtype, **values)
     first, one = next(iter(there.items()))
+    if dtype is not None and one.dtype != dtype:
+        raise TypeError(
+            f"{first} has type {one.dtype}, but the network's parameters are {np.dtype(dtype)}"
+        )
     for name, other in there.items():
         if other.device != one.device:
             raise ValueError(

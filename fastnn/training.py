@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from . import residence
 from . import validation as check
 from .between_epochs import RATES, Orders, Rates, Watch
 from .checkpoint import Checkpoint
-from .device import backend
 from .history import History, Momentum
 from .kernels.codes import OPTIMIZERS
 from .kernels.structures import Progress, Rule
@@ -246,14 +246,20 @@ def fit(
     if checkpoint is not None:
         every = check.integer("checkpoint_every", checkpoint_every)
         about = _about(network, plan, history.first_epoch)
+        seen = [residence.to_host("X", array) for array in examples]
+        others = [residence.to_host("X", array) for array in held_out or ()]
         saved = Checkpoint(
-            checkpoint, every, about, examples, held_out or (), parameters, state, best
+            checkpoint, every, about, tuple(seen), tuple(others), parameters, state, best
         )
         saved.resume(history)
-    cost = None if held_out is None else partial(network._cost_of, *held_out, l1=0.0, l2=0.0)
+    cost = None
+    if held_out is not None:
+        where = network._backend(held_out[0])
+        X_held_out = where.resident(held_out[0])
+        cost = partial(network._cost_of, X_held_out, *held_out[1:], l1=0.0, l2=0.0)
     watch = Watch(cost, plan.patience, plan.min_delta, parameters, best, history)
     rates = Rates(plan.schedule, state, history, plan.batch, m)
-    advance = (trainer or backend(network.device).trainer)(
+    advance = (trainer or network._backend(examples[0]).trainer)(
         parameters,
         network._description,
         *examples,

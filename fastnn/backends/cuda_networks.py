@@ -17,6 +17,7 @@ from ..kernels import structures
 from ..kernels.cuda import block, driver, layers, losses, optimizers, query, training
 from ..kernels.cuda.driver import Place
 from ..kernels.cuda.structures import NOW, TOLD, Examples, Net, Space
+from ..residence import DeviceArray, view
 from .architecture import architecture
 from .cuda_calls import AnyArray, Call
 
@@ -61,6 +62,15 @@ def net_of(call: Call, parameters: Array, network: Description, keep: tuple[int,
 
 
 # ------------------------------------------------------------------ answers
+
+
+def resident(X: AnyArray) -> DeviceArray:
+    """Return examples where calls that follow find them without a copy."""
+    if isinstance(X, DeviceArray):
+        return X
+    if not (X.flags.c_contiguous or X.flags.f_contiguous):
+        X = np.ascontiguousarray(X)
+    return view("X", driver.send(X, 0))
 
 
 def network_forward(out: AnyArray, parameters: Array, network: Description, X: AnyArray) -> None:
@@ -186,8 +196,7 @@ class BlockSteps(Steps):
     def take(self, steps: int, start: int) -> None:  # noqa: D102
         if not self._together:
             self._together = training.blocks_at_once(self.sizes, self._groups, self.real)
-        # The simulator's blocks run one after another: they cannot wait for each other.
-        if driver.SIMULATED and training.pieces_of(self.batch, self._piece) > 1:
+        if self._apart():
             for _ in range(steps):
                 self.once(training.STEPS)
             return
@@ -195,6 +204,12 @@ class BlockSteps(Steps):
             self.stream, self.net, self.rule, self.examples, self.space, self._piece, self.batch,
             self.m, steps, self._groups, self.sizes, self.now, self._together,
         )  # fmt: skip
+
+
+    def _apart(self) -> bool:
+        """Return whether each step has launches of its own."""
+        # The simulator's blocks run one after another: they cannot wait for each other.
+        return driver.SIMULATED and training.pieces_of(self.batch, self._piece) > 1
 
 
 class LayerSteps(Steps):

@@ -40,7 +40,7 @@ ROWS = 4
 GROUPS = (2, 1) if SIMULATED else (8, 4, 2)
 
 # The widest layer, inputs included, of the networks that are taken through so.
-WIDEST = 128
+WIDEST = 8 if SIMULATED else 128
 
 # Of a layer in the table of layers.
 FIELDS = 6
