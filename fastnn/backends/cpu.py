@@ -19,7 +19,6 @@ from ..kernels.cpu.product import PANEL_BYTES
 from ..kernels.cpu.team import DISMISSED, SIGNALS
 from ..kernels.cpu.vectors import TILE_ROWS, TILE_VECTORS, VECTOR_BYTES
 from ..kernels.structures import (
-    Architecture,
     Cut,
     Examples,
     Progress,

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from ..description import Description
 from ..kernels import structures
-from ..kernels.cuda import block, driver, layers, losses, optimizers, query, training
+from ..kernels.codes import ACTIVATIONS
+from ..kernels.cuda import block, driver, layers, losses, one_unit, optimizers, query, training
 from ..kernels.cuda.driver import Place
 from ..kernels.cuda.structures import NOW, TOLD, Examples, Net, Space
 from ..residence import DeviceArray, view
@@ -40,8 +41,9 @@ def examples_of(call: Call, X: AnyArray, Y: Array | None, weights: Array | None)
     elif Y is not None:
         y, y_strides = call.by_strides(Y)
     weighted = weights is not None
+    wide = x_strides[0] == 1 and driver.is_wide(x, x_strides[1])
     return Examples(
-        *x, *x_strides, *y, *y_strides, labels, labelled,
+        *x, *x_strides, int(wide), *y, *y_strides, labels, labelled,
         none if weights is None else call.flat(weights), int(weighted), no_labels, 0,
     )  # fmt: skip
 
@@ -121,6 +123,7 @@ class Steps:
         rows: int,
     ) -> None:
         self.stream, self.real, self.sizes = call.stream, net.parameters.dtype.type, network.sizes
+        self.code = ACTIVATIONS.index(network.activations[-1])
         self.net, self.examples, self.m, self.batch = net, examples, m, batch
         self.rule = optimizers.rule_of(rule, self.real)
         self.now = driver.send(np.zeros(NOW, np.int64), self.stream)
@@ -177,15 +180,20 @@ class BlockSteps(Steps):
     def shape(self) -> tuple[int, int, int]:  # noqa: D102
         self._groups = block.groups_for(self.sizes, self.real)
         self._piece = training.piece_of(self.batch, self._groups, self.real)
+        self._one_unit = one_unit.serves(self.sizes, self.code, self.batch)
+        if self._one_unit:
+            self._piece = one_unit.piece_of(self.batch)
         self._together = 0
         tickets = training.pieces_of(self.batch, self._piece)
         return tickets, tickets * self.net.size, optimizers.ranges_of(self.net.size)
 
     def once(self, purpose: int) -> None:  # noqa: D102
-        about = self.stream, self.net, self.rule, self.examples, self.space
-        training.pieces(
-            *about, self._piece, self.batch, self.m, purpose, self._groups, self.sizes, self.now
-        )
+        about: tuple[Any, ...] = self.stream, self.net, self.rule, self.examples, self.space
+        about += self._piece, self.batch, self.m
+        if self._one_unit:
+            one_unit.pieces(*about, self.now)
+        else:
+            training.pieces(*about, purpose, self._groups, self.sizes, self.now)
         part = {"first": 0, "count": self.net.size, "apart": self.net.size, "piece": self._piece}
         self._settle(purpose, [part], self.batch)
         optimizers.note(
@@ -194,20 +202,21 @@ class BlockSteps(Steps):
         )  # fmt: skip
 
     def take(self, steps: int, start: int) -> None:  # noqa: D102
-        if not self._together:
-            self._together = training.blocks_at_once(self.sizes, self._groups, self.real)
         if self._apart():
             for _ in range(steps):
                 self.once(training.STEPS)
             return
+        if not self._together:
+            self._together = training.blocks_at_once(self.sizes, self._groups, self.real)
         training.train(
             self.stream, self.net, self.rule, self.examples, self.space, self._piece, self.batch,
             self.m, steps, self._groups, self.sizes, self.now, self._together,
         )  # fmt: skip
 
-
     def _apart(self) -> bool:
         """Return whether each step has launches of its own."""
+        if self._one_unit:
+            return True
         # The simulator's blocks run one after another: they cannot wait for each other.
         return driver.SIMULATED and training.pieces_of(self.batch, self._piece) > 1
 
@@ -280,14 +289,10 @@ class _LayerBatch:
             stream, D, space.totals, examples, last.code, net.loss, float(net.delta), now, last.n, m
         )
         if purpose != training.COST:
-            layers.backward(
-                stream, parameters, self._memory, X, rows, m, space.sums, dropping, key
-            )
+            layers.backward(stream, parameters, self._memory, X, rows, m, space.sums, dropping, key)
         steps._settle(purpose, [layers.part_of(layer) for layer in self._layers], m)
         tickets = losses.output_blocks(last.n, m)[1]
-        optimizers.note(
-            stream, steps.rule, space, m, steps.m, now, tickets=tickets, piece=0
-        )
+        optimizers.note(stream, steps.rule, space, m, steps.m, now, tickets=tickets, piece=0)
 
 
 def steps_for(network: Description, real: Any) -> type[Steps]:
@@ -311,7 +316,10 @@ def network_cost(
     """Return J, and put its derivatives into ``gradient`` where one is given."""
     with Call(X) as call:
         real, m = parameters.dtype.type, X.shape[1]
-        net, examples = net_of(call, parameters, network, ()), examples_of(call, X, Y, sample_weight)
+        net, examples = (
+            net_of(call, parameters, network, ()),
+            examples_of(call, X, Y, sample_weight),
+        )
         rule = _QUESTION._replace(l1=l1, l2=l2)
         steps = steps_for(network, real)(call, network, net, examples, m, m, rule, 1)
         # Without a gradient the penalties are still to be summed.

@@ -62,12 +62,10 @@ class Kernel:
     """A kernel for float32 and float64, compiled for a type when first launched with it."""
 
     def __init__(
-        self, name: str, signature: str, limits: tuple[int, int] | None, factory: Any
+        self, name: str, signature: str, limits: tuple[int, int, int] | None, factory: Any
     ) -> None:
         self.name = name
-        # Threads of a block, and blocks that should fit on a multiprocessor: ptxas keeps to the
-        # registers that this leaves.
-        self.limits = limits
+        self._limits = limits
         self.signature = signature
         self.functions = functools.cache(self._make)
         self.compiled = functools.cache(self._jit)
@@ -79,8 +77,18 @@ class Kernel:
         function.__name__ = function.__qualname__ = f"{self.name}_{real.__name__}"
         return function
 
+    def limits(self, real: Any) -> tuple[int, int] | None:
+        """Return the threads of a block, and the blocks that should fit on a multiprocessor.
+
+        ptxas keeps to the registers that this leaves.
+        """
+        if self._limits is None:
+            return None
+        threads, of_float32, of_float64 = self._limits
+        return threads, of_float32 if real is np.float32 else of_float64
+
     def _jit(self, real: Any) -> Any:
-        options = {} if SIMULATED else {"launch_bounds": self.limits}
+        options = {} if SIMULATED else {"launch_bounds": self.limits(real)}
         return cuda.jit(**options)(self.functions(real))
 
     def types(self, real: Any) -> tuple[Any, ...]:
@@ -170,9 +178,13 @@ KERNELS: dict[str, Kernel] = {}
 
 
 def kernel(
-    name: str, signature: str, limits: tuple[int, int] | None = None
+    name: str, signature: str, limits: tuple[int, int, int] | None = None
 ) -> Callable[[Callable[..., Any]], Kernel]:
-    """Declare the kernel that a factory makes: ``factory(real)`` returns a function."""
+    """Declare the kernel that a factory makes: ``factory(real)`` returns a function.
+
+    ``limits`` are the threads of a block, and the blocks that should fit on a multiprocessor, for
+    float32 and for float64.
+    """
 
     def declare(factory: Callable[..., Any]) -> Kernel:
         if name in KERNELS:

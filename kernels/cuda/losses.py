@@ -41,7 +41,7 @@ from .driver import (
     real_of,
 )
 from .memory import store, value, vector_length
-from .scalars import exp, log, sigmoid, softplus, x_log_y
+from .scalars import exp, log, softplus, x_log_y
 from .softmax import LOWEST, larger
 from .structures import ORIGIN, START, Examples
 from .sums import meet, plus, power_of_two
@@ -105,6 +105,18 @@ def target_of(examples, i, example):
     return y
 
 
+@device
+def of_value(z, y, code, loss, delta):
+    """Return the loss of an output, from its z, and its dz; not softmax."""
+    a = value_of(z, code)
+    d = a - y
+    if code == SIGMOID and loss == BINARY_CROSS_ENTROPY:
+        return softplus(z) - y * z, d
+    if loss == POISSON:  # behind exp
+        return d - y * z + x_log_y(y, y), d
+    return loss_of(a, y, loss, delta), error_of(a, y, loss, delta) * slope_of(z, code)
+
+
 def outputs(real: Any) -> Any:
     """Return the function that turns an example's Z, at the output, into dZ, and gives its loss.
 
@@ -140,24 +152,15 @@ def outputs(real: Any) -> Any:
         for i in range(lane, last, lanes):
             at = place + i * by_feature
             z, y = value(D, at), target_of(examples, i, example)
-            if code == SOFTMAX:
+            if code != SOFTMAX:
+                part, d = of_value(z, y, code, loss, delta)
+            else:
                 a = exp(z - top) / total
-            else:
-                a = value_of(z, code)
-            d = a - y
-            if code == SOFTMAX and loss == CROSS_ENTROPY:
-                found += y * (top + log(total) - z)
-            elif code == SIGMOID and loss == BINARY_CROSS_ENTROPY:
-                found += softplus(z) - y * z
-            elif loss == POISSON:  # behind exp
-                found += d - y * z + x_log_y(y, y)
-            else:
-                found += loss_of(a, y, loss, delta)
-                d = error_of(a, y, loss, delta)
-                if code == SOFTMAX:
-                    d = a * (d - along)
+                if loss == CROSS_ENTROPY:
+                    part, d = y * (top + log(total) - z), a - y
                 else:
-                    d *= slope_of(z, code)
+                    part, d = loss_of(a, y, loss, delta), a * (error_of(a, y, loss, delta) - along)
+            found += part
             store(D, at, d * weight)
         if not live:
             for i in range(lane, n, lanes):

@@ -129,8 +129,8 @@ def product(name: str, tile: Tile, *, bias: bool = False, finish: Any = None) ->
 
     C has ``pitch`` values from row to row, and ``apart`` from the result of a slice of the depth,
     which is ``slice_depth`` long, to that of the next. ``b`` holds the biases, at ``b_place``.
-    ``finish(real)`` returns what a thread then does to each 16 bytes of C that it has stored, and to
-    what stands at the same place of ``other``:
+    ``finish(real)`` returns what a thread then does to each 16 bytes of C that it has stored, and
+    to what stands at the same place of ``other``:
     ``finish_piece(C, place, other, other_place, code, wide, left, v, w)``, where the first ``left``
     of them are within the matrix, and v and w take 16 bytes each.
     """
@@ -260,7 +260,7 @@ def product(name: str, tile: Tile, *, bias: bool = False, finish: Any = None) ->
         return function
 
     size = next(size for size, known in TILES.items() if known is tile)
-    limits = None if SIMULATED else (tile.threads, 512 // tile.threads)
+    limits = None if SIMULATED else (tile.threads, 512 // tile.threads, 512 // tile.threads)
     return kernel(f"{name}_{size}", "VIIIMMIIIIRVIVIII", limits)(factory)
 
 

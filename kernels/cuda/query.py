@@ -12,7 +12,7 @@ from .memory import vector_length
 from .structures import Examples, Net
 
 
-@kernel("network_forward", "VIIINEII", (TEAM, 4))
+@kernel("network_forward", "VIIINEII", (TEAM, 4, 4))
 def _network_forward(real):
     work = blocks(real)
     V, forward, put_output = work.V, work.forward, work.put_output

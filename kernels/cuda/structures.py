@@ -53,6 +53,7 @@ class Examples(NamedTuple):
     X_place: int
     X_feature: int
     X_example: int
+    X_wide: int  # whether 16 bytes at once can be read of an example that is a row
     Y: Any
     Y_place: int
     Y_feature: int
@@ -116,7 +117,7 @@ START, STEP, ROW, ORIGIN = range(NOW)
 TYPES: Final[dict[str, tuple[Any, str]]] = {
     "M": (Matrix, "VIIII"),
     "N": (Net, "VIJIIRI"),
-    "E": (Examples, "VIIIVIIIJIVIJI"),
+    "E": (Examples, "VIIIIVIIIJIVIJI"),
     "U": (Rule, "IIRRRRRRRRI"),
     "S": (Space, "VVVVIIVVVVVV"),
 }

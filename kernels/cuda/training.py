@@ -92,7 +92,7 @@ def _piecework(real: Any) -> Any:
     return do_piece
 
 
-@kernel("pieces", "NUESIIIIIJ", (TEAM, 2))
+@kernel("pieces", "NUESIIIIIJ", (TEAM, 2, 2))
 def _pieces(real):
     do_piece = _piecework(real)
     V = vector_length(real)
@@ -170,8 +170,8 @@ def _steps(meeting: Any) -> Any:
     return factory
 
 
-_train_alone = kernel("train_alone", "NUESIIIIIJ", (TEAM, 2))(_steps(barrier))
-_train_together = kernel("train_together", "NUESIIIIIJ", (TEAM, 2))(_steps(grid_barrier))
+_train_alone = kernel("train_alone", "NUESIIIIIJ", (TEAM, 2, 2))(_steps(barrier))
+_train_together = kernel("train_together", "NUESIIIIIJ", (TEAM, 2, 2))(_steps(grid_barrier))
 
 
 def pieces(

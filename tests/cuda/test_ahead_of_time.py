@@ -50,9 +50,10 @@ KERNELS = kernels()
 
 
 def cap(kernel, real):
-    if kernel.limits is None:
+    limits = kernel.limits(real)
+    if limits is None:
         return CAP[real]
-    threads, blocks = kernel.limits
+    threads, blocks = limits
     return min(65536 // (threads * blocks), 255)
 
 
@@ -73,7 +74,7 @@ def compiled(kernel, real, capability, output):
         abi="numba",
         cc=capability,
         output=output,
-        launch_bounds=kernel.limits,
+        launch_bounds=kernel.limits(real),
     )
     return code
 

@@ -36,7 +36,9 @@ def network(sizes, hidden="tanh", output=None, loss=None, dtype=np.float32, **op
     names = [hidden] * (len(sizes) - 2) + [output]
     net = fastnn.Network(sizes, names, loss, dtype, seed=3, **options)
     random = np.random.default_rng(sum(sizes))
-    net.parameters = net.parameters + 0.2 * random.standard_normal(net.parameters.size).astype(dtype)
+    net.parameters = net.parameters + 0.2 * random.standard_normal(net.parameters.size).astype(
+        dtype
+    )
     return net
 
 
@@ -292,3 +294,33 @@ def test_predict_one():
     net = network([3, 5, 1])
     X, _, _ = examples(net, 1)
     assert np.array_equal(net.predict_one(np.ascontiguousarray(X[:, 0])), net.forward(X)[:, 0])
+
+
+@pytest.mark.parametrize("rows", [False, True], ids=["columns", "rows"])
+@pytest.mark.parametrize("n_x", [1, 3, 4, 8])
+@pytest.mark.parametrize("m", [24, 35])
+@both_types
+def test_one_unit_and_a_large_batch(dtype, m, n_x, rows):
+    one_unit = importlib.import_module("fastnn.kernels.cuda.one_unit")
+    assert one_unit.serves((n_x, 1), ACTIVATIONS.index("sigmoid"), m)
+    net = network([n_x, 1], dtype=dtype)
+    X, Y, weights = examples(net, m, rows)
+    J, gradient = net.gradient(X, Y, weights, l2=0.1)
+    wanted = expected(net, X, Y, weights, l2=0.1)
+    assert J == pytest.approx(wanted[0], rel=1e-5)
+    np.testing.assert_allclose(gradient, wanted[1], rtol=0, atol=tolerance(net))
+    about = [n_x, 1], dtype, 2 * m, m, {"optimizer": fastnn.Adam(0.01)}, rows
+    compare(trained("cuda", *about), trained("cpu", *about), dtype)
+
+
+@pytest.mark.parametrize(
+    ("output", "loss"),
+    [("exp", "poisson"), ("identity", "huber"), ("tanh", "squared_error")],
+)
+def test_one_unit_and_other_losses(output, loss):
+    net = network([3, 1], output=output, loss=loss, delta=0.3)
+    X, Y, _ = examples(net, 30)
+    J, gradient = net.gradient(X, Y)
+    wanted = expected(net, X, Y)
+    assert J == pytest.approx(wanted[0], rel=1e-5)
+    np.testing.assert_allclose(gradient, wanted[1], rtol=0, atol=tolerance(net))
