@@ -21,6 +21,7 @@ from ..kernels.cuda.structures import NOW, TOLD, Examples, Net, Space
 from ..residence import DeviceArray, view
 from .architecture import architecture
 from .cuda_calls import AnyArray, Call
+from .cuda_streaming import most, too_large
 
 Array = NDArray[Any]
 
@@ -75,7 +76,31 @@ def resident(X: AnyArray) -> DeviceArray:
     return view("X", driver.send(X, 0))
 
 
+def _parts(network: Description, X: AnyArray, *, backward: bool) -> list[slice]:
+    """Return the parts of the examples that fit on the GPU one at a time, if they are the host's.
+
+    Layer by layer each takes two arrays of all units, or, in turn, of the widest layer.
+    """
+    m, sizes = X.shape[1], network.sizes
+    values = sizes[0] + sizes[-1] + 1
+    if not block.groups_for(sizes, X.dtype.type):
+        values += sizes[0] + 2 * sum(sizes[1:]) if backward else 4 * max(sizes[1:])
+    if not isinstance(X, np.ndarray) or not too_large(m * values * X.itemsize):
+        return [slice(0, m)]
+    width = most(values * X.itemsize)
+    return [slice(begin, min(begin + width, m)) for begin in range(0, m, width)]
+
+
 def network_forward(out: AnyArray, parameters: Array, network: Description, X: AnyArray) -> None:
+    parts = _parts(network, X, backward=False)
+    if len(parts) == 1:
+        _forward(out, parameters, network, X)
+        return
+    for part in parts:
+        _forward(out[:, part], parameters, network, X[:, part])
+
+
+def _forward(out: AnyArray, parameters: Array, network: Description, X: AnyArray) -> None:
     with Call(out, X) as call:
         real, m = X.dtype.type, X.shape[1]
         target = call.target(out, (X,))
@@ -265,8 +290,8 @@ class _LayerBatch:
     def step(self) -> None:
         """Take a step of training."""
         if self._recording is None and not self._warm:
-            # The first one compiles the kernels, which cannot be recorded.
-            self._warm = True
+            # The first one compiles the kernels, which cannot be recorded; nor can what CuPy does.
+            self._warm = not layers.by_blas(self._layers, self._m)
             self.put(training.STEPS)
             return
         if self._recording is None:
@@ -314,6 +339,34 @@ def network_cost(
     gradient: Array | None = None,
 ) -> float:
     """Return J, and put its derivatives into ``gradient`` where one is given."""
+    parts = _parts(network, X, backward=True)
+    if len(parts) == 1:
+        return _cost(parameters, network, X, Y, sample_weight, l1, l2, gradient)
+    J, m = 0.0, X.shape[1]
+    total = np.zeros(parameters.size)
+    for part in parts:
+        weights = None if sample_weight is None else sample_weight[part]
+        some = X[:, part], Y[..., part], weights
+        found = None if gradient is None else np.empty_like(gradient)
+        share = some[0].shape[1] / m
+        J += share * _cost(parameters, network, *some, l1, l2, found)
+        if found is not None:
+            total += share * found
+    if gradient is not None:
+        gradient[...] = total
+    return J
+
+
+def _cost(
+    parameters: Array,
+    network: Description,
+    X: AnyArray,
+    Y: Array,
+    sample_weight: Array | None,
+    l1: float,
+    l2: float,
+    gradient: Array | None,
+) -> float:
     with Call(X) as call:
         real, m = parameters.dtype.type, X.shape[1]
         net, examples = (

@@ -17,6 +17,7 @@ from ..kernels.cuda import driver, optimizers
 from ..kernels.structures import Progress, Rule
 from .cuda_calls import AnyArray, Call
 from .cuda_networks import examples_of, net_of, steps_for
+from .cuda_streaming import Chunks, too_large
 
 Array = NDArray[Any]
 
@@ -43,9 +44,14 @@ class Training:
         self._batch, self._m, self._real = batch_size, X.shape[1], parameters.dtype.type
         self._stream = driver.new_stream()
         call = Call(X, stream=self._stream)
-        examples = examples_of(call, X, Y, sample_weight)
-        self._order = _Order(progress, self._stream)
-        if progress.order.size:
+        self._chunks = None
+        if isinstance(X, np.ndarray) and too_large(X.nbytes + Y.nbytes):
+            self._chunks = Chunks(X, Y, sample_weight, batch_size, self._stream)
+            examples = self._chunks.told(X, Y)
+        else:
+            examples = examples_of(call, X, Y, sample_weight)
+        self._order = _Order(progress, self._stream, here=self._chunks is None)
+        if self._order.here is not None:
             examples = examples._replace(order=self._order.here, ordered=1)
         net = net_of(call, parameters, network, keep)
         self._steps = steps_for(network, self._real)(
@@ -81,12 +87,17 @@ class Training:
         told[:steps] = optimizers.told_of(self._rule, rates, first, self._real)
         self._steps.space.told.copy_to_device(told.reshape(-1), stream=self._stream)
         while row < steps:
-            some = steps - row
-            if progress.order.size:
-                if start == 0:
-                    self._order.next()
+            some, origin = steps - row, 0
+            if progress.order.size and start == 0:
+                self._order.next()
+            if progress.order.size or self._chunks is not None:
                 some = min(some, -(-(self._m - start) // batch))
-            self._steps.place(start, first + row, row)
+            if self._chunks is not None:
+                some = min(some, self._chunks.examples // batch or 1)
+                end = min(start + some * batch, self._m)
+                self._chunks.bring(self._order.examples(start, end))
+                origin = start
+            self._steps.place(start, first + row, row, origin)
             self._steps.take(some, start)
             row += some
             start = self._after(start, some)
@@ -134,11 +145,12 @@ class _Order:
     What the progress holds is changed when the steps have been taken.
     """
 
-    def __init__(self, progress: Progress, stream: Any) -> None:
+    def __init__(self, progress: Progress, stream: Any, *, here: bool) -> None:
         self._progress, self._stream = progress, stream
         self._count, self._epoch = progress.order.size, 0
         self._order, self._random = progress.order.copy(), progress.random.copy()
-        if self._count:
+        self.here = None  # on the GPU, if it is wanted there
+        if self._count and here:
             self._pinned = [driver.Pinned(self._count, np.int64) for _ in range(2)]
             self.here = driver.empty(self._count, np.int64, stream)
             self._send()
@@ -149,7 +161,12 @@ class _Order:
             reorder(self._order, self._random)
         else:
             self._order[...] = self._progress.order  # the caller's
-        self._send()
+        if self.here is not None:
+            self._send()
+
+    def examples(self, start: int, end: int) -> Array:
+        """Return the examples that stand at these places of the epoch."""
+        return self._order[start:end] if self._count else np.arange(start, end)
 
     def _send(self) -> None:
         pinned = self._pinned[self._epoch % 2]

@@ -112,7 +112,7 @@ class Kernel:
         if SIMULATED:
             self._check(real, arguments)
         elif shared > SURELY_SHARED:
-            self._allow(real, cuda.get_current_device().id, shared)
+            self._allow(real, current_gpu(), shared)
         self._configured(real, grid, threads, stream, shared)(*arguments)
 
     def at_once(self, real: Any, threads: int, shared: int) -> int:
@@ -120,7 +120,7 @@ class Kernel:
         if SIMULATED:
             return 1
         if shared > SURELY_SHARED:
-            self._allow(real, cuda.get_current_device().id, shared)
+            self._allow(real, current_gpu(), shared)
         blocks = self._overload(real).max_cooperative_grid_blocks(threads, shared)
         return int(blocks)
 
@@ -261,9 +261,19 @@ def gpu(index: int) -> Any:
     return cuda.gpus[index]
 
 
+def current_gpu() -> int:
+    """Return the number of the current GPU."""
+    return 0 if SIMULATED else int(cuda.get_current_device().id)
+
+
 def stream_of(handle: int | None) -> Any:
     """Return a stream by its handle; None is the default stream."""
     return 0 if not handle or SIMULATED else cuda.external_stream(handle)
+
+
+def handle_of(stream: Any) -> int:
+    """Return a stream's handle; that of the default stream, and in the simulator, is 0."""
+    return 0 if not stream or SIMULATED else int(stream)
 
 
 def wait_for(stream: Any) -> None:
@@ -341,8 +351,8 @@ def _allocating(size: int) -> Iterator[None]:
             raise
         free, total = cuda.current_context().get_memory_info()
         raise MemoryError(
-            f"the GPU cuda:{cuda.get_current_device().id} has no {size:,} bytes left: {free:,} of"
-            f" {total:,} are free"
+            f"the GPU cuda:{current_gpu()} has no {size:,} bytes left: {free:,} of {total:,} are"
+            " free"
         ) from None
 
 
@@ -375,25 +385,44 @@ def send(values: Any, stream: Any) -> Any:
         return cuda.to_device(values, stream=stream)
 
 
+class Event:
+    """A point in the work of a stream, for others to wait for; in the simulator all is done."""
+
+    def __init__(self) -> None:
+        self._event = None if SIMULATED else cuda.event(timing=False)
+
+    def record(self, stream: Any) -> None:
+        """Be the point at which the stream stands now."""
+        if self._event is not None:
+            self._event.record(stream)
+
+    def wait(self, stream: Any) -> None:
+        """Let the stream wait; for a point that was never recorded there is no wait."""
+        if self._event is not None:
+            self._event.wait(stream)
+
+    def synchronize(self) -> None:
+        """Wait."""
+        if self._event is not None:
+            self._event.synchronize()
+
+
 class Pinned:
     """Memory of the host that a GPU reads by itself: sending from it does not wait."""
 
     def __init__(self, count: int, dtype: Any) -> None:
-        self.values = cuda.pinned_array(count, dtype)
-        self._sent: Any = None
+        self._values = cuda.pinned_array(count, dtype)
+        self._sent = Event()
 
     def free(self) -> Any:
         """Return the memory, once what was sent from it has arrived."""
-        if self._sent is not None:
-            self._sent.synchronize()
-        return self.values
+        self._sent.synchronize()
+        return self._values
 
     def send(self, to: Any, count: int, stream: Any) -> None:
         """Copy the first values to the first of an array in the GPU's memory."""
-        to[:count].copy_to_device(self.values[:count], stream=stream)
-        if not SIMULATED:
-            self._sent = self._sent or cuda.event(timing=False)
-            self._sent.record(stream)
+        to[:count].copy_to_device(self._values[:count], stream=stream)
+        self._sent.record(stream)
 
 
 def flat_memory(place: int, count: int, dtype: Any, owner: Any) -> Any:

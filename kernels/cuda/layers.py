@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from . import linear
+from . import blas, linear
 from .driver import THREADS, Place, blocks_for, cuda, empty, kernel, real_of
 from .dropout import drop
 from .losses import example_at
@@ -74,7 +74,7 @@ def layers_of(table: Any, batch: int, real: Any) -> list[Layer]:
     found: list[Layer] = []
     sums = ranges = 0
     for n_in, n, code, place, above, keep in table:
-        slices = slices_for(n, n_in, batch, real)
+        slices = 1 if blas.takes(n, n_in, batch) else slices_for(n, n_in, batch, real)
         found.append(Layer(n_in, n, code, place, above, keep, slices, sums, ranges))
         sums += slices * found[-1].size
         ranges += ranges_of(found[-1].size)
@@ -87,6 +87,11 @@ def part_of(layer: Layer) -> dict[str, int]:
         "first": layer.place, "count": layer.size, "ranges_before": layer.ranges,
         "place": layer.sums, "apart": layer.size, "slices": layer.slices,
     }  # fmt: skip
+
+
+def by_blas(layers: list[Layer], batch: int) -> bool:
+    """Return whether a product of a step goes to cuBLAS."""
+    return any(blas.takes(layer.n, layer.n_in, batch) for layer in layers)
 
 
 def sums_of(layers: list[Layer]) -> tuple[int, int]:

@@ -15,10 +15,11 @@ from __future__ import annotations
 from typing import Any
 
 from ..codes import IDENTITY, SOFTMAX
-from .activations import pieces
-from .driver import Place, device, empty, real_of
+from . import blas
+from .activations import activation_backward, activation_forward, pieces
+from .driver import THREADS, Place, cuda, device, empty, kernel, real_of
+from .memory import store, value
 from .product import Product, matrix, slice_depth, slices_for
-from .softmax import softmax_backward, softmax_forward
 from .sums import row_cut, row_sums, slice_sums, sum_slices
 
 
@@ -62,6 +63,24 @@ def strides(n: int, m: int, rows: bool) -> tuple[int, int]:
     return (1, n) if rows else (m, 1)
 
 
+@kernel("add_bias", "VIVIII")
+def _add_bias(real):
+    def function(Z, place, b, b_place, n, m):
+        for i in range(cuda.blockIdx.y, n, cuda.gridDim.y):
+            add = value(b, b_place + i)
+            for at in range(place + i * m + cuda.grid(1), place + (i + 1) * m, cuda.gridsize(1)):
+                store(Z, at, value(Z, at) + add)
+
+    return function
+
+
+def add_bias(stream: Any, Z: Place, b: Place, n: int, m: int) -> None:
+    """Z := Z + b, (n, m) + (n, 1)."""
+    # One block along a row: as many rows as there are keep a GPU busy.
+    grid = (1, min(n, 65535))
+    _add_bias.launch(grid, THREADS, stream, real_of(Z.values), *Z, *b, n, m)
+
+
 def linear_forward(
     stream: Any,
     Z: Place,
@@ -76,6 +95,10 @@ def linear_forward(
     """Z = W A_prev + b."""
     feature, example = strides(n_in, m, A_prev_rows)
     left, right = matrix(W, n_in, 1), matrix(A_prev, example, feature)
+    if blas.takes(n_out, m, n_in):
+        blas.product(stream, Z, left, right, n_out, m, n_in, 1.0)
+        add_bias(stream, Z, b, n_out, m)
+        return
     _linear.launch(stream, Z, m, left, right, n_out, m, n_in, bias=b)
 
 
@@ -93,9 +116,9 @@ def layer_forward(
     m: int,
 ) -> None:
     """Z = W A_prev + b and A = g(Z), softmax by a kernel of its own."""
-    if activation == SOFTMAX:
+    if activation == SOFTMAX or blas.takes(n_out, m, n_in):
         linear_forward(stream, Z, A_prev, A_prev_rows, W, b, n_out, n_in, m)
-        softmax_forward(stream, A, Z, n_out, m, False)
+        activation_forward(stream, A, Z, activation, n_out, m, False)
         return
     feature, example = strides(n_in, m, A_prev_rows)
     left, right = matrix(W, n_in, 1), matrix(A_prev, example, feature)
@@ -108,6 +131,9 @@ def input_gradient(
     """dA_prev = W^T dZ."""
     feature, example = strides(n_out, m, dZ_rows)
     left, right = matrix(W, 1, n_in), matrix(dZ, example, feature)
+    if blas.takes(n_in, m, n_out):
+        blas.product(stream, dA_prev, left, right, n_in, m, n_out, 1.0)
+        return
     _plain.launch(stream, dA_prev, m, left, right, n_in, m, n_out)
 
 
@@ -124,10 +150,10 @@ def hidden_gradient(
     m: int,
 ) -> None:
     """dZ = (W_next^T dZ_next) * g'(Z); dZ must not overlap what is read."""
-    if activation in (IDENTITY, SOFTMAX):
+    if activation in (IDENTITY, SOFTMAX) or blas.takes(n, m, n_next):
         input_gradient(stream, dZ, W_next, dZ_next, dZ_next_rows, n_next, n, m)
-        if activation == SOFTMAX:
-            softmax_backward(stream, dZ, dZ, Z, n, m, False)
+        if activation != IDENTITY:
+            activation_backward(stream, dZ, dZ, Z, activation, n, m, False)
         return
     feature, example = strides(n_next, m, dZ_next_rows)
     left, right = matrix(W_next, 1, n), matrix(dZ_next, example, feature)
@@ -150,6 +176,9 @@ def weight_gradient(
     dZ_feature, dZ_example = strides(n_out, m, dZ_rows)
     feature, example = strides(n_in, m, A_prev_rows)
     left, right = matrix(dZ, dZ_feature, dZ_example), matrix(A_prev, feature, example)
+    if blas.takes(n_out, n_in, m):
+        blas.product(stream, dW, left, right, n_out, n_in, m, 1 / m)
+        return
     slices = slices_for(n_out, n_in, m, real)
     if slices == 1:
         _plain.launch(stream, dW, n_in, left, right, n_out, n_in, m, scale=1 / m)
@@ -177,7 +206,10 @@ def gradient_slices(
     apart = n_out * (n_in + 1)
     feature, example = strides(n_in, m, A_prev_rows)
     left, right = matrix(dZ, m, 1), matrix(A_prev, feature, example)
-    _plain.launch(stream, sums, n_in, left, right, n_out, n_in, m, slices=slices, apart=apart)
+    if slices == 1 and blas.takes(n_out, n_in, m):
+        blas.product(stream, sums, left, right, n_out, n_in, m, 1.0)
+    else:
+        _plain.launch(stream, sums, n_in, left, right, n_out, n_in, m, slices=slices, apart=apart)
     biases = Place(sums.values, sums.place + n_out * n_in)
     slice_sums(stream, biases, apart, dZ, n_out, m, False, slice_depth(m, slices))
 

@@ -324,3 +324,65 @@ def test_one_unit_and_other_losses(output, loss):
     wanted = expected(net, X, Y)
     assert J == pytest.approx(wanted[0], rel=1e-5)
     np.testing.assert_allclose(gradient, wanted[1], rtol=0, atol=tolerance(net))
+
+
+# ------------------------------------------------------------------ examples that do not fit
+
+
+@pytest.fixture
+def small_gpu(monkeypatch):
+    """Let the simulated GPU have memory for some examples only."""
+    streaming = importlib.import_module("fastnn.backends.cuda_streaming")
+    monkeypatch.setattr(streaming.driver, "free_memory", lambda: 200.0)
+    monkeypatch.setattr(streaming, "_CHUNK_BYTES", 250)
+
+
+@pytest.mark.parametrize("rows", [False, True], ids=["columns", "rows"])
+@pytest.mark.parametrize("sizes", [[3, 2], WIDE], ids=str)
+@pytest.mark.usefixtures("small_gpu")
+def test_answers_on_examples_that_do_not_fit(sizes, rows):
+    net = network(sizes)
+    X, Y, weights = examples(net, 35, rows)
+    found = reference.network_forward(net.parameters, net.sizes, net.activations, X)
+    np.testing.assert_allclose(net.forward(X), found, rtol=0, atol=tolerance(net))
+    J, gradient = net.gradient(X, Y, weights, l1=0.01, l2=0.1)
+    wanted = expected(net, X, Y, weights, 0.01, 0.1)
+    assert J == pytest.approx(wanted[0], rel=1e-5)
+    np.testing.assert_allclose(gradient, wanted[1], rtol=0, atol=tolerance(net))
+
+
+CHUNKED = [
+    {"optimizer": fastnn.Adam(0.02), "dropout": 0.3},
+    {"shuffle": False},
+    {"shuffle": lambda epoch: np.arange(40)[::-1] // 2 + epoch},
+]
+
+
+@pytest.mark.parametrize("rows", [False, True], ids=["columns", "rows"])
+@pytest.mark.parametrize("options", CHUNKED, ids=["drawn", "as-it-stands", "ordered"])
+@pytest.mark.parametrize("sizes", [[3, 2], [3, 4, 1], WIDE], ids=str)
+def test_fit_of_examples_that_do_not_fit(sizes, options, rows, request):
+    options = {} if len(sizes) == 2 and "dropout" in options else options
+    whole = trained("cuda", sizes, np.float32, 40, 6, options, rows)
+    request.getfixturevalue("small_gpu")
+    found = trained("cuda", sizes, np.float32, 40, 6, options, rows)
+    # The sums are those of examples that are all there, in the same order.
+    assert found[0].tobytes() == whole[0].tobytes()
+    assert found[1].cost == whole[1].cost
+
+
+def test_a_gpu_without_memory_says_so(monkeypatch):
+    driver = importlib.import_module("fastnn.kernels.cuda.driver")
+
+    class FullError(Exception):
+        code = 2
+
+    def full(*arguments, **options):
+        raise FullError
+
+    monkeypatch.setattr(driver.cuda, "device_array", full)
+    with pytest.raises(MemoryError, match=r"the GPU cuda:0 has no [0-9,]+ bytes left"):
+        network([3, 2]).forward(np.zeros((3, 4), np.float32))
+    monkeypatch.undo()
+    with fastnn.use_device("cuda"):
+        assert network([3, 2]).forward(np.zeros((3, 4), np.float32)).shape == (2, 4)
