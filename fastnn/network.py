@@ -308,7 +308,7 @@ class Network:
         >>> fastnn.Network([2, 3], loss="cross_entropy").predict(np.zeros((2, 2), np.float32))
         array([0, 0])
         """
-        A = residence.to_host("A", self.forward(X))
+        A: Array = residence.to_host("A", self.forward(X))
         if self.loss == "cross_entropy":
             classes: Array = A.argmax(axis=0)
             return classes

@@ -17,6 +17,7 @@ from ..kernels import structures
 from ..kernels.codes import ACTIVATIONS
 from ..kernels.cuda import block, driver, layers, losses, one_unit, optimizers, query, training
 from ..kernels.cuda.driver import Place
+from ..kernels.cuda.optimizers import Part
 from ..kernels.cuda.structures import NOW, TOLD, Examples, Net, Space
 from ..residence import DeviceArray, view
 from .architecture import architecture
@@ -96,6 +97,8 @@ def network_forward(out: AnyArray, parameters: Array, network: Description, X: A
     if len(parts) == 1:
         _forward(out, parameters, network, X)
         return
+    assert isinstance(X, np.ndarray)
+    assert isinstance(out, np.ndarray)
     for part in parts:
         _forward(out[:, part], parameters, network, X[:, part])
 
@@ -182,21 +185,20 @@ class Steps:
         """Put so many steps on the stream, of which the first begins at the example ``start``."""
         raise NotImplementedError
 
-    def _settle(self, purpose: int, parts: list[dict[str, int]], batch: int) -> None:
+    def _settle(self, purpose: int, parts: list[Part], batch: int) -> None:
         """Turn the sums of all parts into the gradient, or into a step."""
         if purpose == training.COST:
             return
-        clipped = purpose == training.STEPS and self.rule.clip_norm != 0
-        what = optimizers.WHOLE
-        if purpose == training.GRADIENT or clipped:
-            what = optimizers.DERIVE
-        told: dict[str, Any] = {"batch": batch, "m": self.m, "keeps": purpose == training.STEPS}
+        steps = purpose == training.STEPS
+        clipped = steps and self.rule.clip_norm != 0
         about = self.stream, self.net, self.rule, self.space
+        what = optimizers.WHOLE if steps and not clipped else optimizers.DERIVE
         for part in parts:
-            optimizers.settle(*about, what, self.now, **part, **told)
+            optimizers.settle(*about, part, batch, self.m, what, steps, self.now)
         if clipped:
-            count = self.net.size
-            optimizers.settle(*about, optimizers.DESCEND, self.now, first=0, count=count, **told)
+            everything = Part(0, self.net.size)
+            told = batch, self.m, optimizers.DESCEND, True
+            optimizers.settle(*about, everything, *told, self.now)
 
 
 class BlockSteps(Steps):
@@ -213,13 +215,13 @@ class BlockSteps(Steps):
         return tickets, tickets * self.net.size, optimizers.ranges_of(self.net.size)
 
     def once(self, purpose: int) -> None:  # noqa: D102
-        about: tuple[Any, ...] = self.stream, self.net, self.rule, self.examples, self.space
-        about += self._piece, self.batch, self.m
+        about = self.stream, self.net, self.rule, self.examples, self.space
+        cut = self._piece, self.batch, self.m
         if self._one_unit:
-            one_unit.pieces(*about, self.now)
+            one_unit.pieces(*about, *cut, self.now)
         else:
-            training.pieces(*about, purpose, self._groups, self.sizes, self.now)
-        part = {"first": 0, "count": self.net.size, "apart": self.net.size, "piece": self._piece}
+            training.pieces(*about, *cut, purpose, self._groups, self.sizes, self.now)
+        part = Part(0, self.net.size, apart=self.net.size, piece=self._piece)
         self._settle(purpose, [part], self.batch)
         optimizers.note(
             self.stream, self.rule, self.space, self.batch, self.m, self.now, tickets=0,
@@ -342,6 +344,7 @@ def network_cost(
     parts = _parts(network, X, backward=True)
     if len(parts) == 1:
         return _cost(parameters, network, X, Y, sample_weight, l1, l2, gradient)
+    assert isinstance(X, np.ndarray)
     J, m = 0.0, X.shape[1]
     total = np.zeros(parameters.size)
     for part in parts:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..description import Description
 from ..kernels.cpu.order import reorder
 from ..kernels.cuda import driver, optimizers
+from ..kernels.cuda.structures import TOLD
 from ..kernels.structures import Progress, Rule
 from .cuda_calls import AnyArray, Call
 from .cuda_networks import examples_of, net_of, steps_for
@@ -83,7 +84,7 @@ class Training:
         first, start, row = int(progress.counts[0]) + 1, int(progress.counts[2]), 0
         factors = progress.rates[1:]
         rates = factors[(np.arange(first, first + steps) - 1) % len(factors)]
-        told = np.zeros((_ROWS, optimizers.TOLD), self._real)
+        told = np.zeros((_ROWS, TOLD), self._real)
         told[:steps] = optimizers.told_of(self._rule, rates, first, self._real)
         self._steps.space.told.copy_to_device(told.reshape(-1), stream=self._stream)
         while row < steps:

@@ -20,7 +20,7 @@ from .driver import THREADS, Place, blocks_for, cuda, empty, kernel, real_of
 from .dropout import drop
 from .losses import example_at
 from .memory import store, value
-from .optimizers import ranges_of
+from .optimizers import Part, ranges_of
 from .product import slices_for
 from .structures import ORIGIN, START, Examples
 
@@ -81,12 +81,10 @@ def layers_of(table: Any, batch: int, real: Any) -> list[Layer]:
     return found
 
 
-def part_of(layer: Layer) -> dict[str, int]:
-    """Return what is settled of a layer, as ``optimizers.settle`` is told it."""
-    return {
-        "first": layer.place, "count": layer.size, "ranges_before": layer.ranges,
-        "place": layer.sums, "apart": layer.size, "slices": layer.slices,
-    }  # fmt: skip
+def part_of(layer: Layer) -> Part:
+    """Return what is settled of a layer."""
+    at = layer.ranges, layer.sums, layer.size, layer.slices
+    return Part(layer.place, layer.size, *at)
 
 
 def by_blas(layers: list[Layer], batch: int) -> bool:

@@ -12,7 +12,7 @@ AdamW     Adam, after w := w (1 - alpha decay)                (decay: weights on
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -247,36 +247,31 @@ def _settle(real):
     return function
 
 
+class Part(NamedTuple):
+    """Some of the parameters, and where the sums of their gradients stand."""
+
+    first: int
+    count: int
+    ranges_before: int = 0
+    place: int = 0
+    apart: int = 0  # from one slice of the sums to the next
+    slices: int = 0  # how many; or one for each piece of a batch:
+    piece: int = 0
+
+
 def settle(
-    stream: Any,
-    net: Net,
-    rule: Rule,
-    space: Space,
-    what: int,
-    now: Any,
-    *,
-    first: int,
-    count: int,
-    batch: int,
-    m: int,
-    ranges_before: int = 0,
-    place: int = 0,
-    apart: int = 0,
-    slices: int = 0,
-    piece: int = 0,
-    keeps: bool = False,
-) -> None:
+    stream: Any, net: Net, rule: Rule, space: Space, part: Part, batch: int, m: int, what: int,
+    keeps: bool, now: Any,
+) -> None:  # fmt: skip
     """Turn sums into the gradient of J, or take that step, or both: `WHOLE`, `DERIVE`, `DESCEND`.
 
-    For the parameters from ``first`` on, ``count`` of them; so many ranges are before. There are so
-    many ``slices``, or one for each ``piece`` of the batch, up to the example ``m``. ``keeps`` a
-    snapshot where the step ends an epoch.
+    The batch ends at the example ``m`` at the latest. ``keeps`` a snapshot where a step ends an
+    epoch.
     """
     real = real_of(net.parameters)
     _settle.launch(
-        ranges_of(count), TEAM, stream, real,
-        net, rule, space, first, count, ranges_before, place, apart, slices, piece, batch, m,
-        what, int(keeps), now,
+        ranges_of(part.count), TEAM, stream, real,
+        net, rule, space, *part, batch, m, what, int(keeps), now,
     )  # fmt: skip
 
 
