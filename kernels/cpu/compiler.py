@@ -178,13 +178,42 @@ def writable_cache_folder() -> Path | None:
     return None
 
 
+class Announcement:
+    """What is said when a compilation takes long."""
+
+    def __init__(self, name: str, where: str) -> None:
+        self._name, self._where = name, where
+        self._timer: threading.Timer | None = None
+
+    def _say(self) -> None:
+        folder = writable_cache_folder()
+        kept = f"kept in {folder}" if folder else "no cache folder is writable: not kept"
+        print(
+            f"fastnn: compiling '{self._name}' for {self._where}, once ({kept}) ...",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    def begin(self) -> None:
+        """Say it in some seconds, unless the end comes before."""
+        self.end()
+        self._timer = threading.Timer(ANNOUNCE_AFTER_SECONDS, self._say)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def end(self) -> None:
+        """Say it no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+
 class KernelCache(_Cache):
     """The compiled signatures of one kernel, one file each."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function
         self._enabled = True
-        self._announcement: threading.Timer | None = None
+        self._announcement = Announcement(function.__name__, "this processor")
 
     @property
     def cache_path(self) -> str:
@@ -231,13 +260,12 @@ class KernelCache(_Cache):
                     return CompileResult._rebuild(target_context, *payload)
                 except (OSError, EOFError, pickle.UnpicklingError):
                     continue  # absent, unreadable or cut short: the next folder, or compile
-        self._announce_if_slow()
+        self._announcement.begin()
         return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keep the compiled signature, where a folder for it can be written to."""
-        if self._announcement is not None:
-            self._announcement.cancel()
+        self._announcement.end()
         folder = writable_cache_folder() if self._enabled else None
         if folder is None:
             return
@@ -259,21 +287,3 @@ class KernelCache(_Cache):
                 raise
         except OSError:
             return  # a full disk costs the next process a compilation, not this one its result
-
-    def _announce_if_slow(self) -> None:
-        name = self._function.__name__
-
-        def announce() -> None:
-            folder = writable_cache_folder()
-            kept = f"kept in {folder}" if folder else "no cache folder is writable: not kept"
-            print(
-                f"fastnn: compiling '{name}' for this processor, once ({kept}) ...",
-                file=sys.stderr,
-                flush=True,
-            )
-
-        if self._announcement is not None:
-            self._announcement.cancel()
-        self._announcement = threading.Timer(ANNOUNCE_AFTER_SECONDS, announce)
-        self._announcement.daemon = True
-        self._announcement.start()

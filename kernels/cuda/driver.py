@@ -24,6 +24,7 @@ from numba.core import types
 from numba.cuda.core import config
 from numba.cuda.extending import intrinsic, overload
 
+from .cache import CudaCache
 from .structures import TYPES
 
 __all__ = ["ALIGNMENT", "SIMULATED", "cuda", "device", "intrinsic", "kernel", "overload", "types"]
@@ -88,8 +89,12 @@ class Kernel:
         return threads, of_float32 if real is np.float32 else of_float64
 
     def _jit(self, real: Any) -> Any:
-        options = {} if SIMULATED else {"launch_bounds": self.limits(real)}
-        return cuda.jit(**options)(self.functions(real))
+        function = self.functions(real)
+        if SIMULATED:
+            return cuda.jit(function)
+        compiled = cuda.jit(launch_bounds=self.limits(real))(function)
+        compiled._cache = CudaCache(function.__name__)
+        return compiled
 
     def types(self, real: Any) -> tuple[Any, ...]:
         """Return Numba's types of the arguments."""
@@ -125,10 +130,7 @@ class Kernel:
         return int(blocks)
 
     def _overload(self, real: Any) -> Any:
-        signature = self.types(real)
-        dispatcher = self.compiled(real)
-        dispatcher.compile(signature)
-        return dispatcher.overloads[signature]
+        return self.compiled(real).compile(self.types(real))
 
     def _allow(self, real: Any, gpu: int, shared: int) -> None:
         # More than every GPU has must be asked for, kernel by kernel and GPU by GPU.

@@ -191,3 +191,31 @@ def test_the_instructions_of_the_product(tmp_path):
     assert "LDG.E.128" in shown.stdout
     assert "STG.E.128" in shown.stdout
     assert "STS.128" in shown.stdout
+
+
+@pytest.mark.parametrize("name", ["train_together", "settle", "product_small"])
+def test_what_a_launch_compiles_is_kept_and_found_again(name, monkeypatch, tmp_path):
+    dispatcher = importlib.import_module("numba.cuda.dispatcher")
+    compiler = importlib.import_module("fastnn.kernels.cpu.compiler")
+    library = importlib.import_module("numba.cuda.codegen").CUDACodeLibrary
+    monkeypatch.setattr(library, "_ensure_cc", lambda self, cc: cc or (9, 0))
+    monkeypatch.setattr(compiler.config, "CACHE_DIR", str(tmp_path))
+    kernel = KERNELS[name]
+    compiled, signature = kernel.compiled(np.float32), kernel.types(np.float32)
+    cache = compiled._cache
+    assert cache.load_overload(signature, compiled.targetctx) is None
+    built = dispatcher._Kernel(compiled.py_func, signature, **compiled.targetoptions)
+    # As a launch does it: Numba's own linker, for the machine code of a GPU.
+    code = built._codelibrary.get_cubin(cc=(9, 0))
+    assert built.cooperative == (name in WAITS_FOR_THE_GRID)
+    cache.save_overload(signature, built)
+    (path,) = (tmp_path / "fastnn").iterdir()
+    assert path.stat().st_size < 1_000_000
+    found = cache.load_overload(signature, compiled.targetctx)
+    assert found.cooperative == built.cooperative
+    assert found._codelibrary.get_cubin(cc=(9, 0)).code == code.code
+    # Cut short, it is compiled again.
+    path.write_bytes(path.read_bytes()[:1000])
+    assert cache.load_overload(signature, compiled.targetctx) is None
+    cache.flush()
+    assert list((tmp_path / "fastnn").iterdir()) == []
