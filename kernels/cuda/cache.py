@@ -57,15 +57,19 @@ class CudaCache(_Cache):
 
     @property
     def cache_path(self) -> str:
+        """Where Numba may say that the files are."""
         return str(cache_folders()[0])
 
     def enable(self) -> None:
+        """Read and keep files."""
         self._enabled = True
 
     def disable(self) -> None:
+        """Neither read nor keep files."""
         self._enabled = False
 
     def flush(self) -> None:
+        """Remove the kernel's files."""
         for folder in cache_folders():
             for path in folder.glob(f"fastnn-cuda-*-{self._name}-*.nbc"):
                 path.unlink(missing_ok=True)
