@@ -255,13 +255,15 @@ class Network:
         Parameters
         ----------
         X : array, (n_x, m)
-            The examples; rows of examples are passed as ``X.T``.
+            The examples; rows of examples are passed as ``X.T``. Those on a GPU are computed
+            there.
         out : array, (n_y, m), optional
             Where to put the result.
 
         Returns
         -------
         array, (n_y, m)
+            Where X is, on the host or a GPU.
 
         Raises
         ------
@@ -293,7 +295,7 @@ class Network:
         Returns
         -------
         array
-            For cross-entropy the likeliest class, (m,), integers. For binary cross-entropy
+            On the host. For cross-entropy the likeliest class, (m,), integers. For binary cross-entropy
             whether the output is at least 1/2, as zeros and ones: (m,) for one output, else
             (n_y, m). For the other losses the outputs, (n_y, m).
 
@@ -404,9 +406,9 @@ class Network:
         Parameters
         ----------
         X : array, (n_x, m)
-            The examples.
+            The examples; those on a GPU are computed there.
         Y : array, (n_y, m)
-            The targets. Where the output is softmax also m integer labels, and for one sigmoid
+            The targets, which are checked on the host. Where the output is softmax also m integer labels, and for one sigmoid
             output m zeros and ones.
         sample_weight : array, (m,), optional
             How much each example counts; only the ratios matter.
@@ -417,7 +419,7 @@ class Network:
         -------
         J : float
         gradient : array, (n_parameters,)
-            In the order of ``parameters``.
+            On the host, in the order of ``parameters``.
 
         Raises
         ------
