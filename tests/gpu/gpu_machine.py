@@ -72,6 +72,7 @@ class Strided:
         base = array
         while isinstance(base.base, np.ndarray):
             base = base.base
+        base = base if base.flags.c_contiguous else base.T
         assert base.flags.c_contiguous
         self.dtype, self.shape, self.strides = array.dtype, array.shape, array.strides
         self._offset = _address(array) - _address(base)

@@ -125,7 +125,7 @@ def worst(found, exact, size, dtype):
 
 
 def size_of(activation, x, exact):
-    """Return what one ULP is counted at: z times a factor that is denormal errs by z times as much."""
+    """Return what one ULP is counted at: z times a denormal factor errs by z times as much."""
     if activation in ("gelu", "silu"):
         tiny = np.finfo(np.float32 if exact.dtype == np.float64 else np.float64).tiny
         return np.maximum(np.abs(exact), np.abs(x) * tiny)
