@@ -29,6 +29,7 @@ class Found(NamedTuple):
     version: int | None  # the driver's, 1000 major + 10 minor
     error: int | None  # that the driver answers when it is started
     gpus: int | None  # how many
+    forked: bool = False  # from a process that had started the driver
 
 
 def explain(found: Found) -> str | None:
@@ -51,6 +52,11 @@ def explain(found: Found) -> str | None:
             f" {found.toolkit} is installed. Update the driver, or"
             f' pip install "numba-fastnn[cuda{major}]".'
         )
+    if found.forked:
+        return (
+            "this process was forked from one that had started the GPU's driver, which a forked"
+            " process cannot use. Start it by multiprocessing's 'spawn' or 'forkserver' instead."
+        )
     if found.error == _NO_DEVICE or (found.error == 0 and not found.gpus):
         return (
             "the NVIDIA driver finds no GPU: is one there, and does CUDA_VISIBLE_DEVICES hide it?"
@@ -69,6 +75,25 @@ def simulated() -> bool:
         return bool(int(os.environ.get("NUMBA_ENABLE_CUDASIM", "0") or "0"))
     except ValueError:
         return False
+
+
+class _Fork:
+    """Whether this process was forked from one that had started the driver."""
+
+    seen = False
+    _watched = False
+
+    @classmethod
+    def watch(cls) -> None:
+        """From now on, let children know: what was found here does not hold for them."""
+        if not cls._watched and hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=cls._note)
+        cls._watched = True
+
+    @classmethod
+    def _note(cls) -> None:
+        cls.seen = True
+        missing.cache_clear()
 
 
 @cache
@@ -106,7 +131,11 @@ def _look() -> Found:
     number = ctypes.c_int(0)
     library.cuDriverGetVersion(ctypes.byref(number))
     version = number.value
+    if _Fork.seen:
+        return Found(True, _toolkit(), True, version, None, None, forked=True)
     error = int(library.cuInit(0))
+    if error == 0:
+        _Fork.watch()
     count = ctypes.c_int(0)
     if error == 0:
         error = int(library.cuDeviceGetCount(ctypes.byref(count)))

@@ -25,6 +25,7 @@ HERE = Found(True, 13, True, 13000, 0, 2)
         (HERE._replace(error=100, gpus=0), ["no GPU", "CUDA_VISIBLE_DEVICES"]),
         (HERE._replace(gpus=0), ["no GPU"]),
         (HERE._replace(error=999, gpus=None), ["does not start", "999", "nvidia-smi"]),
+        (HERE._replace(error=None, gpus=None, forked=True), ["forked", "spawn", "forkserver"]),
     ],
 )
 def test_what_is_missing_is_said_with_what_to_do(found, words):
@@ -124,6 +125,33 @@ def test_the_driver_is_not_asked_where_no_gpu_is_wanted(driver):
     with fastnn.use_device("cpu"), fastnn.use_device("numpy"):
         fastnn.functional.relu([1.0])
     assert driver.called == []
+
+
+def test_a_forked_child_is_told_that_it_cannot_use_the_gpu(driver, monkeypatch):
+    told = []
+    monkeypatch.setattr(
+        module.os, "register_at_fork", lambda after_in_child: told.append(after_in_child)
+    )
+    monkeypatch.setattr(module._Fork, "_watched", False)
+    monkeypatch.setattr(module._Fork, "seen", False)
+    assert module.missing() is None
+    module.missing.cache_clear()
+    assert module.missing() is None
+    assert len(told) == 1
+    told[0]()  # as the child does, before anything else
+    driver.called.clear()
+    with pytest.raises(fastnn.DeviceError, match="forked"):
+        fastnn.functional.relu([1.0], device="cuda")
+    assert "cuInit" not in driver.called
+    assert [d.available for d in fastnn.devices() if d.name == "cuda"] == [False]
+    assert fastnn.functional.relu([-1.0]).tolist() == [0]
+
+
+def test_a_driver_that_did_not_start_is_no_reason_to_watch_forks(driver, monkeypatch):
+    monkeypatch.setattr(module._Fork, "_watched", False)
+    driver.error = 100
+    assert "no GPU" in device.missing_devices()["cuda"]
+    assert not module._Fork._watched
 
 
 @pytest.mark.parametrize("value", ["1", "2"])
