@@ -104,6 +104,27 @@ def choose(
     return "cuda:0" if name == "cuda" else name
 
 
+def automatic() -> bool:
+    """Return whether nobody asked for a device by its name, so that several may be looked at."""
+    return next(filter(None, (_context.get(), os.environ.get(VARIABLE))), "auto") == "auto"
+
+
+def computing() -> list[str]:
+    """Return the devices that a look at everything is about: the chosen one, or the CPU and GPUs.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> with fastnn.use_device("numpy"):
+    ...     computing()
+    ['numpy']
+    """
+    chosen = [selected()]
+    if automatic():
+        chosen += [d.name for d in devices() if d.available and d.name.startswith("cuda:")]
+    return chosen
+
+
 def missing_devices() -> Mapping[str, str]:
     """Return why each family of devices that is not there is missing. Starts no GPU."""
     reason = cuda_driver.missing()

@@ -1,34 +1,44 @@
-"""``python -m fastnn warmup``: compile every kernel into the cache folder."""
+"""``python -m fastnn warmup``: compile every kernel into the cache folder.
+
+Unless a device is asked for by name, those of each GPU that is there too, which proves that they
+compile for it: they are not kept.
+"""
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 
 from .. import functional as F
-from ..device import selected
+from ..device import DeviceError, computing
 from ..network import Network
 
 
 def warmup(dtypes: Sequence[str]) -> int:
     """Compile all kernels for these types, saying what is done; return the exit code."""
-    if selected() != "cpu":
-        print(f"the device {selected()!r} compiles nothing")
-        return 0
+    code = 0
+    for device in computing():
+        if device == "cpu":
+            code = max(code, _cpu(dtypes))
+        elif device.startswith("cuda"):
+            _cuda(device, dtypes)
+        else:
+            print(f"the device {device!r} compiles nothing")
+    return code
+
+
+def _cpu(dtypes: Sequence[str]) -> int:
     begin = time.perf_counter()
     from ..kernels.cpu.compiler import writable_cache_folder
 
     folder = writable_cache_folder()
-    for dtype in dtypes:
-        for name, call in calls(np.dtype(dtype)):
-            start = time.perf_counter()
-            print(f"{dtype} {name} ... ", end="", flush=True)
-            call()
-            print(f"{time.perf_counter() - start:.1f} s", flush=True)
+    _call(dtypes, "cpu", (3, 2, 4))
     print(f"ready after {time.perf_counter() - begin:.1f} s; kept in {folder}")
     if folder is None:
         print("no cache folder is writable: set NUMBA_CACHE_DIR to one that is", file=sys.stderr)
@@ -36,25 +46,57 @@ def warmup(dtypes: Sequence[str]) -> int:
     return 0
 
 
-def calls(dtype: np.dtype[Any]) -> Iterator[tuple[str, Callable[[], Any]]]:
-    """Yield the name of each kernel, and a call that needs it."""
-    X, W, b = np.ones((3, 4), dtype), np.ones((2, 3), dtype), np.zeros((2, 1), dtype)
-    Z = np.full((2, 4), 0.5, dtype)
-    net = Network([3, 2, 2], loss="cross_entropy", dtype=dtype, device="cpu")
-    y = np.array([0, 1, 0, 1])
-    yield "linear_forward", lambda: F.linear_forward(X, W, b, device="cpu")
-    yield "activation_forward", lambda: F.relu(Z, device="cpu")
-    yield "layer_forward", lambda: F.layer_forward(X, W, b, "relu", device="cpu")
-    yield "activation_derivative", lambda: F.activation_derivative(Z, "relu", device="cpu")
-    yield "activation_backward", lambda: F.activation_backward(Z, Z, "relu", device="cpu")
-    yield "output_gradient", lambda: F.output_gradient(Z, Z, device="cpu")
-    yield "hidden_gradient", lambda: F.hidden_gradient(W, Z, X, "relu", device="cpu")
-    yield "weight_gradient", lambda: F.weight_gradient(Z, X, device="cpu")
-    yield "bias_gradient", lambda: F.bias_gradient(Z, device="cpu")
-    yield "linear_backward", lambda: F.linear_backward(Z, X, W, device="cpu")
-    yield "cost", lambda: F.cost(Z, Z, "squared_error", device="cpu")
-    yield "gradient_step", lambda: F.gradient_step(W.copy(), W, 0.1, device="cpu")
-    yield "network_forward", lambda: net.forward(X)
-    yield "forward_one", lambda: net.predict_one(X[:, 0].copy())
-    yield "train", lambda: net.fit(X, y, epochs=1, batch_size=2)
-    yield "network_cost", lambda: net.gradient(X, y)  # the same kernel
+def _cuda(device: str, dtypes: Sequence[str]) -> None:
+    begin = time.perf_counter()
+    product = import_module("fastnn.kernels.cuda.product")
+    for name in dtypes:
+        # A product has kernels for small tiles and for large ones; these come with large results.
+        side = math.isqrt(product.LARGE_TILES - 1) + 1
+        side *= product.LARGE.width(np.dtype(name).type)
+        for sizes in ((3, 2, 4), (side, side, side)):
+            _call([name], device, sizes)
+    took = time.perf_counter() - begin
+    print(f"{device} ready after {took:.1f} s; its kernels are compiled anew in each process")
+
+
+def _call(dtypes: Sequence[str], device: str, sizes: tuple[int, int, int]) -> None:
+    where = "" if device == "cpu" else f"{device} "
+    for dtype in dtypes:
+        for name, call in calls(np.dtype(dtype), device, sizes):
+            start = time.perf_counter()
+            print(f"{where}{dtype} {name} ... ", end="", flush=True)
+            try:
+                call()
+            except DeviceError as error:
+                print(error, flush=True)
+                continue
+            print(f"{time.perf_counter() - start:.1f} s", flush=True)
+
+
+def calls(
+    dtype: np.dtype[Any], device: str, sizes: tuple[int, int, int]
+) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """Yield the name of each kernel, and a call that needs it: n_in to n_out, m examples."""
+    n_in, n_out, m = sizes
+    X, W, b = np.ones((n_in, m), dtype), np.ones((n_out, n_in), dtype), np.zeros((n_out, 1), dtype)
+    Z = np.full((n_out, m), 0.5, dtype)
+    net = Network([3, 2, 2], loss="cross_entropy", dtype=dtype, device=device)
+    x, y = np.ones((3, 4), dtype), np.array([0, 1, 0, 1])
+    on: dict[str, Any] = {"device": device}
+    yield "linear_forward", lambda: F.linear_forward(X, W, b, **on)
+    yield "activation_forward", lambda: F.relu(Z, **on)
+    yield "softmax", lambda: F.softmax(Z, **on)
+    yield "layer_forward", lambda: F.layer_forward(X, W, b, "relu", **on)
+    yield "activation_derivative", lambda: F.activation_derivative(Z, "relu", **on)
+    yield "activation_backward", lambda: F.activation_backward(Z, Z, "relu", **on)
+    yield "output_gradient", lambda: F.output_gradient(Z, Z, **on)
+    yield "hidden_gradient", lambda: F.hidden_gradient(W, Z, X, "relu", **on)
+    yield "weight_gradient", lambda: F.weight_gradient(Z, X, **on)
+    yield "bias_gradient", lambda: F.bias_gradient(Z, **on)
+    yield "linear_backward", lambda: F.linear_backward(Z, X, W, **on)
+    yield "cost", lambda: F.cost(Z, Z, "squared_error", **on)
+    yield "gradient_step", lambda: F.gradient_step(W.copy(), W, 0.1, **on)
+    yield "network_forward", lambda: net.forward(x)
+    yield "forward_one", lambda: net.predict_one(x[:, 0].copy())
+    yield "train", lambda: net.fit(x, y, epochs=1, batch_size=2)
+    yield "network_cost", lambda: net.gradient(x, y)  # the same kernel
