@@ -53,6 +53,7 @@ def run_script(text: str, timeout: float = 300, **variables: str) -> subprocess.
     path = os.pathsep.join([str(ROOT), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
     return subprocess.run(
         [sys.executable, "-c", text],
+        cwd=ROOT,
         env={**os.environ, "PYTHONPATH": path, **variables},
         capture_output=True,
         text=True,

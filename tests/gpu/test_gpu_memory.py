@@ -49,7 +49,7 @@ def test_memory_is_given_back_after_the_error(cuda):
     for _ in range(20):
         with pytest.raises(MemoryError):
             F.linear_forward(A_prev, W, b)
-    cuda.current_context().deallocations.clear()
+    cuda.current_context().memory_manager.deallocations.clear()
     assert cuda.current_context().get_memory_info()[0] >= before - 2**26
 
 
@@ -75,7 +75,7 @@ n = 8192
 x = cuda.to_device(np.ones((n, n), np.float32))
 w, b = cuda.to_device(np.ones((1, n // 2), np.float32)), np.zeros((1, 1), np.float32)
 assert (F.linear_forward(Every2nd(x), w, b).copy_to_host() == n // 2).all()
-cuda.current_context().deallocations.clear()
+cuda.current_context().memory_manager.deallocations.clear()
 free = cuda.current_context().get_memory_info()[0]
 held = []
 piece = 2**30
