@@ -295,9 +295,9 @@ class Network:
         Returns
         -------
         array
-            On the host. For cross-entropy the likeliest class, (m,), integers. For binary cross-entropy
-            whether the output is at least 1/2, as zeros and ones: (m,) for one output, else
-            (n_y, m). For the other losses the outputs, (n_y, m).
+            On the host. For cross-entropy the likeliest class, (m,), integers. For binary
+            cross-entropy whether the output is at least 1/2, as zeros and ones: (m,) for one
+            output, else (n_y, m). For the other losses the outputs, (n_y, m).
 
         Raises
         ------
@@ -408,8 +408,8 @@ class Network:
         X : array, (n_x, m)
             The examples; those on a GPU are computed there.
         Y : array, (n_y, m)
-            The targets, which are checked on the host. Where the output is softmax also m integer labels, and for one sigmoid
-            output m zeros and ones.
+            The targets, which are checked on the host. Where the output is softmax also m integer
+            labels, and for one sigmoid output m zeros and ones.
         sample_weight : array, (m,), optional
             How much each example counts; only the ratios matter.
         l1, l2 : float

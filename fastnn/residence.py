@@ -187,6 +187,9 @@ def _driver() -> Any:
 
 
 def _interface(name: str, value: Any) -> dict[str, Any]:
+    if _library(value) in ("jax", "jaxlib"):
+        # Its interface names no stream, so that what it still computes would not be waited for.
+        return _through_dlpack(value)
     try:
         interface: dict[str, Any] = value.__cuda_array_interface__
     except AttributeError:

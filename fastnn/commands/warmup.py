@@ -1,12 +1,10 @@
 """``python -m fastnn warmup``: compile every kernel into the cache folder.
 
-Unless a device is asked for by name, those of each GPU that is there too, which proves that they
-compile for it: they are not kept.
+Unless a device is asked for by name, those of each GPU that is there too.
 """
 
 from __future__ import annotations
 
-import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .. import functional as F
-from ..device import DeviceError, computing
+from ..device import computing
 from ..network import Network
 
 
@@ -38,7 +36,7 @@ def _cpu(dtypes: Sequence[str]) -> int:
     from ..kernels.cpu.compiler import writable_cache_folder
 
     folder = writable_cache_folder()
-    _call(dtypes, "cpu", (3, 2, 4))
+    _call(dtypes)
     print(f"ready after {time.perf_counter() - begin:.1f} s; kept in {folder}")
     if folder is None:
         print("no cache folder is writable: set NUMBA_CACHE_DIR to one that is", file=sys.stderr)
@@ -48,41 +46,35 @@ def _cpu(dtypes: Sequence[str]) -> int:
 
 def _cuda(device: str, dtypes: Sequence[str]) -> None:
     begin = time.perf_counter()
-    product = import_module("fastnn.kernels.cuda.product")
-    for name in dtypes:
-        # A product has kernels for small tiles and for large ones; these come with large results.
-        side = math.isqrt(product.LARGE_TILES - 1) + 1
-        side *= product.LARGE.width(np.dtype(name).type)
-        for sizes in ((3, 2, 4), (side, side, side)):
-            _call([name], device, sizes)
-    took = time.perf_counter() - begin
-    print(f"{device} ready after {took:.1f} s; its kernels are compiled anew in each process")
+    driver = import_module("fastnn.kernels.cuda.driver")
+    import_module("fastnn.backends.cuda")  # which declares all kernels
+    with driver.gpu(int(device.partition(":")[2])):
+        for dtype in dtypes:
+            for name, kernel in driver.KERNELS.items():
+                start = time.perf_counter()
+                print(f"{device} {dtype} {name} ... ", end="", flush=True)
+                kernel.prepare(np.dtype(dtype).type)
+                print(f"{time.perf_counter() - start:.1f} s", flush=True)
+    print(f"{device} ready after {time.perf_counter() - begin:.1f} s")
 
 
-def _call(dtypes: Sequence[str], device: str, sizes: tuple[int, int, int]) -> None:
-    where = "" if device == "cpu" else f"{device} "
+def _call(dtypes: Sequence[str]) -> None:
     for dtype in dtypes:
-        for name, call in calls(np.dtype(dtype), device, sizes):
+        for name, call in calls(np.dtype(dtype)):
             start = time.perf_counter()
-            print(f"{where}{dtype} {name} ... ", end="", flush=True)
-            try:
-                call()
-            except DeviceError as error:
-                print(error, flush=True)
-                continue
+            print(f"{dtype} {name} ... ", end="", flush=True)
+            call()
             print(f"{time.perf_counter() - start:.1f} s", flush=True)
 
 
-def calls(
-    dtype: np.dtype[Any], device: str, sizes: tuple[int, int, int]
-) -> Iterator[tuple[str, Callable[[], Any]]]:
-    """Yield the name of each kernel, and a call that needs it: n_in to n_out, m examples."""
-    n_in, n_out, m = sizes
+def calls(dtype: np.dtype[Any]) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """Yield the name of each kernel of the CPU, and a call that needs it."""
+    n_in, n_out, m = 3, 2, 4
     X, W, b = np.ones((n_in, m), dtype), np.ones((n_out, n_in), dtype), np.zeros((n_out, 1), dtype)
     Z = np.full((n_out, m), 0.5, dtype)
-    net = Network([3, 2, 2], loss="cross_entropy", dtype=dtype, device=device)
+    net = Network([3, 2, 2], loss="cross_entropy", dtype=dtype, device="cpu")
     x, y = np.ones((3, 4), dtype), np.array([0, 1, 0, 1])
-    on: dict[str, Any] = {"device": device}
+    on: dict[str, Any] = {"device": "cpu"}
     yield "linear_forward", lambda: F.linear_forward(X, W, b, **on)
     yield "activation_forward", lambda: F.relu(Z, **on)
     yield "softmax", lambda: F.softmax(Z, **on)

@@ -120,6 +120,11 @@ class Kernel:
             self._allow(real, current_gpu(), shared)
         self._configured(real, grid, threads, stream, shared)(*arguments)
 
+    def prepare(self, real: Any) -> None:
+        """Compile the kernel for the current GPU, or find it where it is kept."""
+        if not SIMULATED:
+            self._overload(real)
+
     def at_once(self, real: Any, threads: int, shared: int) -> int:
         """Return how many blocks the current GPU works on at once."""
         if SIMULATED:

@@ -42,12 +42,6 @@ def library(name: str) -> Any:
             pytest.skip(f"{name} cannot be imported: {error}")
 
 
-def computes_networks() -> bool:
-    """Return whether a GPU computes whole networks, and not only functions."""
-    backend = importlib.import_module("fastnn.backends.cuda")
-    return "trainer" in {function.__name__ for function in backend._FUNCTIONS}
-
-
 def run_script(text: str, timeout: float = 300, **variables: str) -> subprocess.CompletedProcess:
     """Run Python code in a process of its own, and return it, done."""
     path = os.pathsep.join([str(ROOT), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])

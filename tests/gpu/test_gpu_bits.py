@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from gpu_machine import Strided, computes_networks, sized, to_host
+from gpu_machine import Strided, sized, to_host
 
 pytest.importorskip("hypothesis", reason="the table of functions draws with it")
 
@@ -46,8 +46,6 @@ def test_costs(loss):
 @pytest.mark.parametrize("sizes", sized([[32, 64, 64, 1], [784, 256, 1]], [[5, 7, 1]]), ids=str)
 @pytest.mark.parametrize("batch", sized([32, 1000, 4000], [8]))
 def test_fits(batch, sizes):
-    if not computes_networks():
-        pytest.skip("whole networks have no CUDA kernels yet")
     random = np.random.default_rng(0)
     m = sized(4000, 19)
     X = random.standard_normal((sizes[0], m)).astype(np.float32)

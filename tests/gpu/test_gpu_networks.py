@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from gpu_machine import Strided, computes_networks, sized, to_host
+from gpu_machine import Strided, sized, to_host
 from layouts import laid_out
 
 import fastnn
@@ -27,7 +27,7 @@ from fastnn.kernels import reference
 from fastnn.kernels.codes import ACTIVATIONS, LOSSES
 from fastnn.training import fit
 
-pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("on_gpu", "networks")]
+pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("on_gpu")]
 
 FLOATS = (np.float32, np.float64)
 both_types = pytest.mark.parametrize("dtype", FLOATS, ids=lambda dtype: dtype.__name__)
@@ -42,13 +42,6 @@ OUTPUTS = {
     "absolute_error": "identity",
     "huber": "tanh",
 }
-
-
-@pytest.fixture
-def networks():
-    """Skip where a GPU computes functions alone."""
-    if not computes_networks():
-        pytest.skip("whole networks have no CUDA kernels yet")
 
 
 def network(loss="squared_error", hidden="relu", dtype=np.float32, sizes=None, **told):

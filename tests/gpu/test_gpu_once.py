@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from gpu_machine import Strided, computes_networks, sized, to_host
+from gpu_machine import Strided, sized, to_host
 from layouts import laid_out
 
 import fastnn
@@ -89,8 +89,6 @@ def test_values(dtype, order):
 )
 @both_types
 def test_networks(dtype, sizes, loss, batch):
-    if not computes_networks():
-        pytest.skip("whole networks have no CUDA kernels yet")
     random = np.random.default_rng(2)
     m = sized(1000, 19)
     X = random.standard_normal((m, sizes[0])).astype(dtype)
