@@ -18,6 +18,7 @@ from .history import History
 from .network import Network
 from .optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
 from .persistence import FileFormatError, load
+from .populations import ensemble_forward, fit_many, forward_many, grid
 from .schedules import (
     CosineDecay,
     ExponentialDecay,
@@ -50,7 +51,11 @@ __all__ = [
     "convert",
     "datasets",
     "devices",
+    "ensemble_forward",
+    "fit_many",
+    "forward_many",
     "functional",
+    "grid",
     "load",
     "numerical_gradient",
     "persistence",

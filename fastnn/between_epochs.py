@@ -115,9 +115,14 @@ class Orders:
     """The caller's own order of the examples in each epoch."""
 
     def __init__(
-        self, shuffle: Callable[[int], ArrayLike], progress: Progress, history: History
+        self,
+        shuffle: Callable[[int], ArrayLike],
+        progress: Progress,
+        history: History,
+        rows: NDArray[np.int64] | None = None,
     ) -> None:
         self._shuffle, self._progress, self._first = shuffle, progress, history.first_epoch
+        self._rows = rows  # which examples there are; None: all
         progress.random[0] = 0  # the compiled shuffle leaves the order alone
 
     def prepare(self) -> None:
@@ -133,4 +138,4 @@ class Orders:
             )
         if found.min() < 0 or found.max() >= order.size:
             raise ValueError(f"shuffle must return numbers from 0 to {order.size - 1}")
-        order[...] = found
+        order[...] = found if self._rows is None else self._rows[found]

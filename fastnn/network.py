@@ -134,8 +134,9 @@ class Network:
     ((4, 2), (4, 1), (17,))
     """
 
-    # Of the class: pickles from before there was any have none.
+    # Of the class: pickles from before there were any have none, nor do networks out of files.
     _preprocessing: tuple[Standardizer, ...] = ()
+    _initializer = "auto"
 
     def __init__(
         self,
@@ -152,7 +153,7 @@ class Network:
         self._description = _describe(sizes, activations, loss, delta)
         self.dtype = check.float_type(dtype)
         self.seed = check.integer("seed", seed, low=0)
-        check.one_of("initializer", initializer, INITIALIZERS)
+        self._initializer = check.one_of("initializer", initializer, INITIALIZERS)
         if device is not None:
             selected(device)  # an unknown or missing device is an error now, not at the first call
         self.device = device
@@ -578,6 +579,51 @@ class Network:
             checkpoint=checkpoint,
             checkpoint_every=checkpoint_every,
         )
+
+    def replicate(self, K: int, seeds: Sequence[int] | None = None) -> list[Network]:
+        """Return K networks of this description, each with initial parameters of its own.
+
+        Parameters
+        ----------
+        K : int
+            How many.
+        seeds : sequence of int, optional
+            Each one's ``seed``; this one's, the next, and so on unless given.
+
+        Returns
+        -------
+        list of Network
+            New ones, whatever this one has learned: of the same sizes, activations, loss, type,
+            device, preprocessing and initializer ("auto" if this one came out of a file).
+
+        Raises
+        ------
+        ValueError
+            If K is below 1, or there are not K seeds.
+        TypeError
+            If K or a seed is no whole number.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> [net.seed for net in fastnn.Network([2, 4, 1], loss="squared_error").replicate(3)]
+        [0, 1, 2]
+        """
+        K = check.integer("K", K)
+        if seeds is None:
+            seeds = range(self.seed, self.seed + K)
+        if len(seeds) != K:
+            raise ValueError(f"seeds has {len(seeds)} values; expected {K}, one for each network")
+        copies = [
+            Network(
+                self.sizes, self.activations, self.loss, self.dtype, seed,
+                initializer=self._initializer, delta=self.delta, device=self.device,
+            )
+            for seed in seeds
+        ]  # fmt: skip
+        for net in copies:
+            net._preprocessing = self._preprocessing
+        return copies
 
     def save(self, path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> None:
         """Write the network to a safetensors file, for :func:`fastnn.load`.

@@ -1,4 +1,4 @@
-"""Showing how far a fit has come."""
+"""Showing how far a fit, or many, have come."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ _LINE_EVERY = 2.0
 
 
 def _describe(history: History) -> str:
+    if not history.cost:
+        return ""
     text = f"cost {history.cost[-1]:.4f}"
     if history.validation_cost:
         text += f", validation {history.validation_cost[-1]:.4f}"
@@ -33,32 +35,53 @@ def reporter(
     elif not progress:
         yield lambda history: None
     else:
-        try:
-            from tqdm.auto import tqdm
-        except ImportError:
-            yield _lines(epochs)
-        else:
-            with tqdm(total=epochs, unit="epoch") as bar:
-                yield _bar(bar)
+        with _shown(epochs, "epoch") as show:
+            yield lambda history: show(len(history.cost), history)
 
 
-def _bar(bar: Any) -> Callable[[History], None]:
-    def report(history: History) -> None:
+@contextmanager
+def counter(
+    progress: bool | Callable[[int, int, History], Any], networks: int
+) -> Iterator[Callable[[int, int, History], Any]]:
+    """Yield the function to call after each network."""
+    if callable(progress):
+        yield progress
+    elif not progress:
+        yield lambda done, place, history: None
+    else:
+        with _shown(networks, "network") as show:
+            yield lambda done, place, history: show(done, history)
+
+
+@contextmanager
+def _shown(total: int, unit: str) -> Iterator[Callable[[int, History], None]]:
+    """Yield the function that shows how many are done, and the last one's costs."""
+    try:
+        from tqdm.auto import tqdm
+    except ImportError:
+        yield _lines(total, unit)
+    else:
+        with tqdm(total=total, unit=unit) as bar:
+            yield _bar(bar)
+
+
+def _bar(bar: Any) -> Callable[[int, History], None]:
+    def show(done: int, history: History) -> None:
         bar.set_postfix_str(_describe(history), refresh=False)
-        bar.update(len(history.cost) - bar.n)
+        bar.update(done - bar.n)
 
-    return report
+    return show
 
 
-def _lines(epochs: int) -> Callable[[History], None]:
+def _lines(total: int, unit: str) -> Callable[[int, History], None]:
     last = time.monotonic()
 
-    def report(history: History) -> None:
+    def show(done: int, history: History) -> None:
         nonlocal last
         now = time.monotonic()
-        if now - last >= _LINE_EVERY or len(history.cost) == epochs:
+        if now - last >= _LINE_EVERY or done == total:
             last = now
-            line = f"epoch {len(history.cost)} of {epochs}: {_describe(history)}"
+            line = f"{unit} {done} of {total}: {_describe(history)}"
             print(line, file=sys.stderr, flush=True)
 
-    return report
+    return show

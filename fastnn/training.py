@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from . import residence
 from . import validation as check
 from .between_epochs import RATES, Orders, Rates, Watch
 from .checkpoint import Checkpoint
+from .device import selected
 from .history import History, Momentum
 from .kernels.codes import OPTIMIZERS
 from .kernels.structures import Progress, Rule
@@ -99,7 +100,7 @@ def kept_draws(dropout: float | Sequence[float], activations: tuple[str, ...]) -
     return tuple(min(max(round((1 - p) * 2**32), 1), 2**32 - 1) if p else 0 for p in rates)
 
 
-def _held_out(
+def held_out(
     network: Network, validation: tuple[Any, ...] | None
 ) -> tuple[Array, Array, Array | None] | None:
     """Return the validation examples, checked, if there are any."""
@@ -182,6 +183,19 @@ def _plan(
 
 
 def fit(
+    network: Network, X: ArrayLike, Y: ArrayLike, *, progress: Any = False, **told: Any
+) -> History:
+    """Train the network; :meth:`Network.fit` says what the arguments are.
+
+    And `prepared`, which is told of more of them.
+    """
+    fit = prepared(network, X, Y, **told)
+    if not callable(progress):
+        progress = check.boolean("progress", progress, "True, False or a callable")
+    return fit.run(progress)
+
+
+def prepared(
     network: Network,
     X: ArrayLike,
     Y: ArrayLike,
@@ -202,81 +216,173 @@ def fit(
     after: History | None = None,
     checkpoint: Any = None,
     checkpoint_every: int = 1,
-    progress: bool | Callable[[int, History], Any] = False,
     threads: int | None = None,
     seed: int | None = None,
     trainer: Callable[..., Callable[[int], None]] | None = None,
     checked: bool = False,
-) -> History:
-    """Train the network; :meth:`Network.fit` says what the arguments are.
+    rows: NDArray[np.int64] | None = None,
+) -> Prepared:
+    """Return the fit that these arguments describe; nothing is changed or computed yet.
 
     ``trainer`` takes the steps in place of the device's own, to compare one with another, or to
-    take them on examples of another kind: X, Y and sample_weight are then ``checked`` already.
+    take them on examples of another kind. X, Y, sample_weight and validation may be ``checked``
+    already. Of the checked examples only those numbered by ``rows`` are trained on, as if they
+    were X[:, rows]; sample_weight holds the weights of these.
     """
     examples: Any = (X, Y, sample_weight)
     if not checked:
         examples = network._checked(X, Y, sample_weight)
-    m = examples[0].shape[1]
+    m = examples[0].shape[1] if rows is None else rows.size
     plan = _plan(
         network, m, epochs, batch_size, optimizer, shuffle, l1, l2, dropout, clip_norm, schedule,
         validation is not None, patience, min_delta, threads, seed,
     )  # fmt: skip
-    if not callable(progress):
-        progress = check.boolean("progress", progress, "True, False or a callable")
-    held_out = _held_out(network, validation)
+    beside: Any = validation if checked else held_out(network, validation)
+    before = None if after is None else _momentum(after, network.parameters, plan.rule)
+    every = 1 if checkpoint is None else check.integer("checkpoint_every", checkpoint_every)
+    first = 0 if after is None else after.first_epoch + len(after.cost)
+    return Prepared(
+        network, plan, examples, beside, rows, before, first, checkpoint, every, trainer
+    )
 
-    parameters, history = network.parameters, History()
-    before = None
-    if after is not None:
-        before = _momentum(after, parameters, plan.rule)
-        history.first_epoch = after.first_epoch + len(after.cost)
-    ordered, by_time = callable(plan.shuffle), callable(plan.schedule)
-    state = new_progress(
-        parameters,
-        m,
-        plan.epochs,
-        shuffled=ordered or (bool(plan.shuffle) and plan.batch < m),
-        seed=plan.seed,
-        rates=RATES if by_time else 1,
-        after=before,
-    )
-    orders = Orders(plan.shuffle, state, history) if callable(plan.shuffle) else None
-    best = parameters.copy()
-    saved = None
-    if checkpoint is not None:
-        every = check.integer("checkpoint_every", checkpoint_every)
-        about = _about(network, plan, history.first_epoch)
-        seen = [residence.to_host("X", array) for array in examples]
-        others = [residence.to_host("X", array) for array in held_out or ()]
-        saved = Checkpoint(
-            checkpoint, every, about, tuple(seen), tuple(others), parameters, state, best
+
+@dataclass(frozen=True)
+class Prepared:
+    """A fit whose arguments are checked."""
+
+    network: Network
+    plan: _Plan
+    examples: tuple[Any, ...]
+    held_out: tuple[Array, Array, Array | None] | None
+    rows: NDArray[np.int64] | None
+    before: Momentum | None
+    first_epoch: int
+    checkpoint: Any
+    checkpoint_every: int
+    trainer: Callable[..., Callable[[int], None]] | None
+
+    @property
+    def m(self) -> int:
+        """How many examples there are."""
+        return int(self.examples[0].shape[1] if self.rows is None else self.rows.size)
+
+    @property
+    def operations(self) -> float:
+        """About how many operations the fit takes, if it goes on to its end."""
+        return 6.0 * self.network.parameters.size * self.m * self.plan.epochs
+
+    @property
+    def gathers(self) -> bool:
+        """Whether the steps follow an order of the examples, and not how these stand."""
+        plan = self.plan
+        return callable(plan.shuffle) or (bool(plan.shuffle) and plan.batch < self.m)
+
+    def reading(self, X: Array) -> Prepared:
+        """Return the same fit, on the same examples in another memory order."""
+        return replace(self, examples=(X, *self.examples[1:]))
+
+    def run(
+        self,
+        progress: bool | Callable[[int, History], Any] = False,
+        halted: Callable[[], bool] | None = None,
+    ) -> History:
+        """Train, until there is a reason to stop; ``halted`` is asked as often as for Ctrl-C."""
+        network, plan, rows, m = self.network, self.plan, self.rows, self.m
+        parameters, history = network.parameters, History(first_epoch=self.first_epoch)
+        state = new_progress(
+            parameters,
+            m,
+            plan.epochs,
+            shuffled=self.gathers,
+            seed=plan.seed,
+            rates=RATES if callable(plan.schedule) else 1,
+            after=self.before,
         )
-        saved.resume(history)
-    cost = None
-    if held_out is not None:
-        where = network._backend(held_out[0])
-        X_held_out = where.resident(held_out[0])
-        cost = partial(network._cost_of, X_held_out, *held_out[1:], l1=0.0, l2=0.0)
-    watch = Watch(cost, plan.patience, plan.min_delta, parameters, best, history)
-    rates = Rates(plan.schedule, state, history, plan.batch, m)
-    advance = (trainer or network._backend(examples[0]).trainer)(
-        parameters,
-        network._description,
-        *examples,
-        plan.batch,
-        plan.rule,
-        plan.keep,
-        state,
-        plan.threads,
-    )
-    run = _Run(parameters, state, history, advance, plan.batch, m, watch, rates, orders, saved)
-    run.to_the_end(progress)
-    watch.restore(history)
-    if state.counts[2] == 0:  # within an epoch the moments are ahead of the parameters
-        order = np.arange(0) if ordered else state.order
-        random, steps = state.random, int(state.counts[0])
-        history._momentum = Momentum(plan.rule.kind, steps, state.state, random, order)
-    return history
+        if rows is not None and not self._by_order:
+            rows = None
+        if rows is not None:
+            state.order[...] = rows[state.order]
+        orders = Orders(plan.shuffle, state, history, rows) if callable(plan.shuffle) else None
+        examples = self._laid_out()
+        best = parameters.copy()
+        saved = None
+        if self.checkpoint is not None:
+            about = _about(network, plan, self.first_epoch)
+            seen, others = (
+                tuple(residence.to_host("X", array) for array in arrays)
+                for arrays in (examples, self.held_out or ())
+            )
+            saved = Checkpoint(
+                self.checkpoint, self.checkpoint_every, about, seen, others, parameters, state, best
+            )
+            saved.resume(history)
+        cost = None
+        if self.held_out is not None:
+            X_held_out, *others = self.held_out
+            X_held_out = network._backend(X_held_out).resident(X_held_out)
+            cost = partial(network._cost_of, X_held_out, *others, 0.0, 0.0)
+        watch = Watch(cost, plan.patience, plan.min_delta, parameters, best, history)
+        rates = Rates(plan.schedule, state, history, plan.batch, m)
+        advance = (self.trainer or network._backend(examples[0]).trainer)(
+            parameters,
+            network._description,
+            *examples,
+            plan.batch,
+            plan.rule,
+            plan.keep,
+            state,
+            plan.threads,
+        )
+        if halted is not None:
+            advance = _unless(halted, advance)
+        run = _Run(parameters, state, history, advance, plan.batch, m, watch, rates, orders, saved)
+        run.to_the_end(progress)
+        watch.restore(history)
+        if state.counts[2] == 0:  # within an epoch the moments are ahead of the parameters
+            history._momentum = self._momentum(state, rows)
+        return history
+
+    @property
+    def _by_order(self) -> bool:
+        """Whether the rows are found by the order of the examples, instead of copied."""
+        here = isinstance(self.examples[0], np.ndarray)
+        return self.gathers and here and selected(self.network.device) == "cpu"
+
+    def _laid_out(self) -> tuple[Array, Array, Array | None]:
+        """Return the examples as the trainer takes them."""
+        X, Y, weights = self.examples
+        rows = self.rows
+        if rows is None:
+            return X, Y, weights
+        if not self._by_order:
+            return X[:, rows], Y[..., rows], weights
+        if weights is not None:
+            of_all = np.zeros(X.shape[1], weights.dtype)
+            of_all[rows] = weights
+            weights = of_all
+        return X, Y, weights
+
+    def _momentum(self, state: Progress, rows: NDArray[np.int64] | None) -> Momentum:
+        """Return what another fit would go on from."""
+        order = np.arange(0) if callable(self.plan.shuffle) else state.order
+        if rows is not None and order.size > 0:
+            # The places in ``rows``; among equal ones any does.
+            places = np.empty_like(order)
+            places[np.argsort(order)] = np.argsort(rows)
+            order = places
+        steps, random = int(state.counts[0]), state.random
+        return Momentum(self.plan.rule.kind, steps, state.state, random, order)
+
+
+def _unless(halted: Callable[[], bool], advance: Callable[[int], None]) -> Callable[[int], None]:
+    """Return ``advance``, which ends as if by Ctrl-C once ``halted`` says so."""
+
+    def guarded(steps: int) -> None:
+        if halted():
+            raise KeyboardInterrupt
+        advance(steps)
+
+    return guarded
 
 
 def _about(network: Network, plan: _Plan, first_epoch: int) -> dict[str, Any]:

@@ -608,7 +608,8 @@ def trainer(
 ) -> Any:
     """Return the function that takes that many steps of training.
 
-    With dropout, ``keep`` of 2^32 draws keep a unit of each hidden layer.
+    With dropout, ``keep`` of 2^32 draws keep a unit of each hidden layer. An order may name some of
+    the examples only, and any of them several times: those are what an epoch goes through.
     """
     gathered = progress.order.size > 0
     if gathered:
@@ -616,11 +617,12 @@ def trainer(
         # copied once, since gathering them value by value takes longer within one epoch.
         X = np.ascontiguousarray(X.T).T
     space: _Space = _kept(_Space, network, X.dtype, batch_size, gathered)
+    examples = _examples(X, Y, sample_weight)
     task = Task(
         training.STEPS,
         architecture(network, keep),
         space.cut,
-        _examples(X, Y, sample_weight),
+        examples._replace(m=progress.order.size) if gathered else examples,
         rule,
         progress._replace(state=progress.state.reshape(-1)),
         _aligned(network.n_parameters, X.dtype),
