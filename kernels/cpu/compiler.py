@@ -25,6 +25,7 @@ from typing import Any
 
 import numba
 import numpy as np
+from llvmlite.binding import Linkage
 from numba import types
 from numba.core import config
 from numba.core.caching import _Cache
@@ -114,6 +115,30 @@ class _HelperCompiler(Compiler):
         super().__init__(typingctx, targetctx, library, *others)
 
 
+class _KernelLibrary(JITCodeLibrary):
+    """A kernel's code with that of its helpers, which nothing else can call.
+
+    So LLVM drops the arguments that a helper does not use: an array is told by seven numbers, of
+    which most need one or two, and a call of a tiny network is short beside so many.
+    """
+
+    def _optimize_final_module(self) -> None:
+        for function in self._final_module.functions:
+            if function.linkage == Linkage.linkonce_odr and not function.is_declaration:
+                function.linkage = "internal"
+        super()._optimize_final_module()
+
+
+class _KernelCompiler(Compiler):
+    """Numba's pipeline, into a library of that kind."""
+
+    def __init__(self, typingctx: Any, targetctx: Any, library: Any, *others: Any) -> None:
+        if library is None:
+            library = _KernelLibrary(targetctx.codegen(), "fastnn.kernel")
+            library.enable_object_caching()
+        super().__init__(typingctx, targetctx, library, *others)
+
+
 def helper(function: Callable[..., Any]) -> Any:
     """Compile a function that only kernels call; its code becomes a part of theirs."""
     if "<locals>" in function.__qualname__:
@@ -133,7 +158,7 @@ def helper(function: Callable[..., Any]) -> Any:
 
 def kernel(function: Callable[..., Any]) -> Any:
     """Compile a function that Python calls, and keep its machine code on disk."""
-    compiled = numba.njit(**OPTIONS)(function)
+    compiled = numba.njit(pipeline_class=_KernelCompiler, **OPTIONS)(function)
     if not config.DISABLE_JIT:
         compiled._cache = KernelCache(function)
     return compiled
