@@ -35,6 +35,7 @@ from fastnn.kernels.cpu.tiles import (
     MULTIPLY,
     STORE,
     ZERO,
+    gather_lines,
     row_sums,
 )
 from fastnn.kernels.cpu.vectors import TILE_ROWS, TILE_VECTORS, VECTOR_BYTES, vector_sum
@@ -338,6 +339,26 @@ def test_row_sums(dtype):
                 expected = values.sum(axis=1) + (np.arange(rows) if start == ACCUMULATE else 0)
                 np.testing.assert_array_equal(out[1 : rows + 1], expected)
                 assert out[0] == GUARD and (out[rows + 1 :] == GUARD).all()
+
+
+@kernel
+def call_gather_lines(out, S, order, first, rows, columns):
+    gather_lines(out, 1, S, order, first, rows, columns)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_gather_lines(dtype):
+    lanes = VECTOR_BYTES // np.dtype(dtype).itemsize
+    order = np.array([9, 4, 0, 7, 7, 1])
+    for columns in {1, 3, lanes - 1, lanes, lanes + 1, 2 * lanes, 4 * lanes + 3}:
+        S = np.random.default_rng(columns).normal(size=(10, columns)).astype(dtype)
+        for first, rows in ((0, 6), (2, 3), (5, 1), (1, 0)):
+            out = np.full(rows * columns + lanes + 1, GUARD, dtype)
+            call_gather_lines(out, S.reshape(-1), order, first, rows, columns)
+            end = 1 + rows * columns
+            expected = S[order[first : first + rows]]
+            np.testing.assert_array_equal(out[1:end], expected.reshape(-1))
+            assert out[0] == GUARD and (out[end:] == GUARD).all()
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

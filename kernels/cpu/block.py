@@ -23,7 +23,17 @@ from .compiler import helper
 from .dropout import drop
 from .losses import output_block
 from .product import by_tiles, fused_product, in_one_pass, product_of_runs
-from .tiles import ACCUMULATE, ACTIVATE, BIAS, DESCEND, MULTIPLY, STORE, ZERO, row_sums
+from .tiles import (
+    ACCUMULATE,
+    ACTIVATE,
+    BIAS,
+    DESCEND,
+    MULTIPLY,
+    STORE,
+    ZERO,
+    gather_lines,
+    row_sums,
+)
 from .vectors import lanes_of
 
 
@@ -43,16 +53,6 @@ def gather_columns(out, Y, feature, example, n, order, start, m, width):
             which = order[start : start + m]
             for j in range(m):
                 line[j] = Y[i * feature + which[j] * example]
-
-
-@helper
-def gather_rows(out, X, n, order, start, m):
-    """Copy the examples order[start : start + m], rows of n values, one after another."""
-    for j in range(m):
-        place = order[start + j] * n
-        line, row = out[j * n : (j + 1) * n], X[place : place + n]
-        for i in range(n):
-            line[i] = row[i]
 
 
 @helper
@@ -105,8 +105,7 @@ def block_forward(parameters, network, examples, order, start, m, slot, work, ba
     last = layers.shape[0] - 1
     if order.size > 0:
         n_x = layers[0, N_IN]
-        gathered = work.X[slot * n_x * width : (slot + 1) * n_x * width]
-        gather_rows(gathered, examples.X, n_x, order, start, m)
+        gather_lines(work.X, slot * n_x * width, examples.X, order, start, m, n_x)
     gather_targets(work, examples, order, start, m, layers[last, N_OUT])
     base = slot * work.cells
     total = 0.0

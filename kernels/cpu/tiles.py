@@ -6,6 +6,7 @@
 ``row_sums``        the sums of up to LANES rows, side by side
 ``transpose_tile``  a square block, turned in registers
 ``copy_lines``      lines of a matrix, to a panel; ``copy_pieces`` for short ones
+``gather_lines``    lines of a matrix by their numbers, one after another
 
 Operands are flat arrays, told by an offset and strides in elements. Sizes up to the full tile are
 handled by masks, never value by value, and nothing outside of them is read or written. Each has a
@@ -149,8 +150,7 @@ def _emit_tile(v: Vectors, rows: int, vectors: int, operands: Any) -> None:
         v.store(builder.fmul(v.load(place), total), place)
 
     def descend(total: Any, i: int, n: int, mask: Any) -> None:
-        place = part(C.row(i), n)
-        v.store(v.fma(rate, total, v.load(place, mask)), place, mask)
+        builder.store(v.fma(rate, total, v.load(part(C.row(i), n), mask)), sums[i][n])
 
     # Whole vectors without a mask: what a masked store wrote cannot be read again before it has
     # reached the cache.
@@ -166,7 +166,10 @@ def _emit_tile(v: Vectors, rows: int, vectors: int, operands: Any) -> None:
     finished(MULTIPLY, multiply)
     with builder.if_then(builder.icmp_signed("==", finish, ir.Constant(index, DESCEND))):
         rate = v.splat(builder.fneg(builder.load(bias)))
+        # All are read before any is written: the end of one line and the start of the next may be
+        # in one vector, and what a masked store wrote cannot be read before it is in the cache.
         finished(DESCEND, descend)
+        finished(DESCEND, store)
 
 
 @intrinsic
@@ -517,6 +520,37 @@ def _copier(longest: int) -> Any:
     return copy
 
 
+@intrinsic
+def _gather_lines(typingctx, T, t, S, order, first, rows, columns):
+    i = types.intp
+    signature = types.void(T, i, S, order, i, i, i)
+
+    def codegen(context, builder, signature, args):
+        vT, t, vS, vorder, first, rows, columns = args
+        v = Vectors(context, builder, T)
+        zero = ir.Constant(first.type, 0)
+        target, source = _Operand(v, vT, t, columns), _Operand(v, vS, zero, columns)
+        numbers = context.make_array(signature.args[3])(context, builder, vorder).data
+        with cgutils.for_range(builder, rows) as loop:
+            place = builder.add(first, loop.index)
+            number = builder.load(builder.gep(numbers, [place]))
+            read, write = source.row(number), target.row(loop.index)
+
+            def copy(k: Any, mask: Any = None, read: Any = read, write: Any = write) -> None:
+                v.store(v.load(v.pointer(read, k), mask), v.pointer(write, k), mask)
+
+            _along(v, columns, copy)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _python_gather_lines(T, t, S, order, first, rows, columns):
+    for j in range(rows):
+        source = order[first + j] * columns
+        T[t + j * columns : t + (j + 1) * columns] = S[source : source + columns]
+
+
 def _python_copy(T, t, t_row, S, s, s_row, rows, columns):
     for i in range(rows):
         T[t + i * t_row : t + i * t_row + columns] = S[s + i * s_row : s + i * s_row + columns]
@@ -525,8 +559,10 @@ def _python_copy(T, t, t_row, S, s, s_row, rows, columns):
 if config.DISABLE_JIT:
     tile, dot_tile, transpose_tile = _python_tile, _python_dot_tile, _python_transpose_tile
     copy_lines, copy_pieces, row_sums = _python_copy, _python_copy, _python_row_sums
+    gather_lines = _python_gather_lines
 else:
     tile, dot_tile, transpose_tile, row_sums = _tile, _dot_tile, _transpose_tile, _row_sums
     # Lines as wide as a tile, and pieces of a value for each row of a tile.
     copy_lines = _copier(TILE_VECTORS * VECTOR_BYTES)
     copy_pieces = _copier(TILE_ROWS * 8)
+    gather_lines = _gather_lines

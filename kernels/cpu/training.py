@@ -67,8 +67,8 @@ from .vectors import (
 # What a call of the kernel is for.
 COST, GRADIENT, STEPS = 0, 1, 2
 
-# Who does tickets: one thread alone, the leader of several, or a helper.
-ALONE, LEADS, HELPS = 0, 1, 2
+# Who does tickets that are published: the leader of several threads, or a helper.
+LEADS, HELPS = 0, 1
 
 # The kinds of jobs.
 BLOCKS, PARTS, PIECES, RANGES, SQUARES, DESCENT = 0, 1, 2, 3, 4, 5
@@ -368,35 +368,28 @@ def do_ticket(parameters, task, kind, start, stop, index, work):
 
 
 @helper
-def do_tickets(parameters, task, role, kind, start, stop, count, work):
-    """Do the tickets of a job: all of them, those that are left, or until dismissed."""
+def do_tickets(parameters, task, role, work):
+    """Do the tickets that are published: those that are left of a job, or until dismissed."""
     never_inline()
-    signals, index = task.signals, 0
+    signals = task.signals
     while True:
-        if role == ALONE:
-            if index == count:
-                break
-        else:
-            ticket = take(signals) if role == LEADS else wait_for_tickets(signals)
-            if ticket < 0:
-                break
-            kind, start, stop = signals[KIND], signals[START], signals[STOP]
-            index = ticket - signals[FIRST]
-        do_ticket(parameters, task, kind, start, stop, index, work)
-        if role == ALONE:
-            index += 1
-        else:
-            done(signals)
+        ticket = take(signals) if role == LEADS else wait_for_tickets(signals)
+        if ticket < 0:
+            break
+        kind, start, stop = signals[KIND], signals[START], signals[STOP]
+        do_ticket(parameters, task, kind, start, stop, ticket - signals[FIRST], work)
+        done(signals)
 
 
 @helper
 def do_job(parameters, task, kind, start, stop, count, work):
     """Do all tickets of a job, with the helpers if there are any."""
     if task.signals.size == 0 or count == 1:
-        do_tickets(parameters, task, ALONE, kind, start, stop, count, work)
+        for index in range(count):
+            do_ticket(parameters, task, kind, start, stop, index, work)
         return
     publish(task.signals, kind, start, stop, count)
-    do_tickets(parameters, task, LEADS, kind, start, stop, count, work)
+    do_tickets(parameters, task, LEADS, work)
     wait_for_others(task.signals)
 
 
@@ -404,39 +397,55 @@ def do_job(parameters, task, kind, start, stop, count, work):
 
 
 @helper
-def batch_cost(parameters, task, start, stop, work):
-    """Return J over the examples order[start : stop]; with its gradient, and a step, if asked."""
-    layers, rule, cut, totals = task.network.layers, task.rule, task.cut, task.totals
-    count = stop - start
+def job(task, stage, count, ranges):
+    """Return the kind of a batch's job, the first being stage 0, and how many tickets it has."""
+    cut = task.cut
+    if stage == 0:
+        if cut.slots > 0:
+            return BLOCKS, (count + cut.width - 1) // cut.width
+        return PIECES, (count + cut.piece - 1) // cut.piece
+    if stage == 1:
+        if cut.slots > 0:
+            return PARTS, cut.parts.shape[0]
+        return RANGES, ranges
+    return SQUARES if stage == 2 else DESCENT, ranges
+
+
+@helper
+def batch_penalty(parameters, task, work):
+    """Return what the penalties add to J."""
+    layers, rule = task.network.layers, task.rule
     J = 0.0
-    if rule.l1 != 0 or rule.l2 != 0:  # of the parameters before the step
+    if rule.l1 != 0 or rule.l2 != 0:
         for l in range(layers.shape[0]):
             place = layers[l, PLACE]
             end = place + layers[l, N_IN] * layers[l, N_OUT]
             J += penalty(parameters[place:end], rule.l1, rule.l2, work.losses)
+    return J
+
+
+@helper
+def batch_cost(parameters, task, start, stop, work):
+    """Return J over the examples order[start : stop]; with its gradient, and a step, if asked."""
+    totals, clip_norm, count = task.totals, task.rule.clip_norm, stop - start
+    J = batch_penalty(parameters, task, work)  # of the parameters before the step
     ranges = (parameters.size + RANGE - 1) // RANGE
-    if cut.slots > 0:
-        kind, tickets = BLOCKS, (count + cut.width - 1) // cut.width
-        then, more = PARTS, cut.parts.shape[0]
-    else:
-        kind, tickets = PIECES, (count + cut.piece - 1) // cut.piece
-        then, more = RANGES, ranges
-    do_job(parameters, task, kind, start, stop, tickets, work)
-    total = 0.0
-    for i in range(tickets):
-        total += totals[i]
-    if task.purpose != COST:
-        do_job(parameters, task, then, start, stop, more, work)
-    if clipped(task):
-        do_job(parameters, task, SQUARES, start, stop, ranges, work)
-        squares = 0.0
-        for i in range(ranges):
-            squares += totals[i]
-        # A norm that is NaN or infinite leaves the gradient as it is: the cost will show it.
-        longer = squares > rule.clip_norm**2 and squares < math.inf
-        totals[0] = rule.clip_norm / math.sqrt(squares) if longer else 1.0
-        do_job(parameters, task, DESCENT, start, stop, ranges, work)
-    return J + total / count
+    stages = 1 if task.purpose == COST else 4 if clipped(task) else 2
+    # One call for all jobs: LLVM then puts what it leads to in its place.
+    for stage in range(stages):
+        kind, tickets = job(task, stage, count, ranges)
+        do_job(parameters, task, kind, start, stop, tickets, work)
+        if stage == 0 or stage == 2:
+            total = 0.0
+            for i in range(tickets):
+                total += totals[i]
+            if stage == 0:
+                J += total / count
+            else:
+                # A norm that is NaN or infinite leaves the gradient as it is: the cost will show.
+                longer = total > clip_norm**2 and total < math.inf
+                totals[0] = clip_norm / math.sqrt(total) if longer else 1.0
+    return J
 
 
 @helper
@@ -454,18 +463,23 @@ def shuffle(order, random):
 
 
 @helper
-def take_step(parameters, task, work):
-    """Take one step of training, and at an epoch's end note its cost and its parameters."""
-    progress, m = task.progress, task.examples.m
-    counts = progress.counts
+def begin_step(task):
+    """Make ready for a step of training; return which examples it is about."""
+    progress = task.progress
+    counts, rates = progress.counts, progress.rates
     start = counts[2]
     if start == 0 and progress.random[0] != 0:
         shuffle(progress.order, progress.random)
-    stop = min(start + task.cut.batch, m)
-    rates = progress.rates
     rates[0] = rates[1 + counts[0] % (rates.size - 1)]
     counts[0] += 1
-    J = batch_cost(parameters, task, start, stop, work)
+    return start, min(start + task.cut.batch, task.examples.m)
+
+
+@helper
+def end_step(parameters, task, J, start, stop):
+    """Note a step of training, and at an epoch's end its cost and its parameters."""
+    progress, m = task.progress, task.examples.m
+    counts = progress.counts
     progress.cost[0] += J * (stop - start)
     counts[2] = stop
     if stop == m:
@@ -491,24 +505,27 @@ def train(parameters, told, steps, slab, desk, leads):
     times as long.
     """
     task = opened(told)
+    training = task.purpose == STEPS
     gathered = task.progress.order.size > 0
     work = workspace(task.network, task.cut, gathered, slab, desk)
-    J = 0.0
+    J, start, stop = 0.0, 0, task.examples.m
     before = NO_DENORMALS
-    if task.purpose == STEPS:
+    if training:
         before = swap_denormals(NO_DENORMALS)
-    if not leads:
-        do_tickets(parameters, task, HELPS, 0, 0, 0, 0, work)
-    elif task.purpose == STEPS:
-        for _ in range(steps):
-            if task.progress.counts[1] == task.progress.counts[3]:
-                break
-            take_step(parameters, task, work)
+    if leads:
+        for _ in range(steps if training else 1):
+            if training:
+                if task.progress.counts[1] == task.progress.counts[3]:
+                    break
+                start, stop = begin_step(task)
+            J = batch_cost(parameters, task, start, stop, work)
+            if training:
+                end_step(parameters, task, J, start, stop)
+        if task.signals.size > 0:
+            dismiss(task.signals)
     else:
-        J = batch_cost(parameters, task, 0, task.examples.m, work)
-    if leads and task.signals.size > 0:
-        dismiss(task.signals)
-    if task.purpose == STEPS:
+        do_tickets(parameters, task, HELPS, work)
+    if training:
         swap_denormals(before)
     return J
 
