@@ -15,6 +15,7 @@ from hypothesis.extra import numpy as hnp
 from fastnn.preprocessing import (
     Standardizer,
     flatten_images,
+    k_fold,
     one_hot,
     scale_pixels,
     standardize,
@@ -743,3 +744,50 @@ def test_what_counts_as_a_number_may_be_of_any_class():
     for part, other in zip(fifth, train_test_split(X, y, np.float32(0.2), 3), strict=True):
         np.testing.assert_array_equal(part, other)
     np.testing.assert_array_equal(one_hot([0, 1], np.array(3)), one_hot([0, 1], 3))
+
+
+# ------------------------------------------------------------------ folds
+
+
+@pytest.mark.parametrize(("m", "folds"), [(2, 2), (7, 3), (100, 5), (11, 11)])
+def test_each_example_is_held_out_once(m, folds):
+    found = k_fold(m, folds, seed=3)
+    assert len(found) == folds
+    for train, held_out in found:
+        assert sorted([*train, *held_out]) == list(range(m))
+        assert m // folds <= len(held_out) <= -(-m // folds)
+        assert list(held_out) == sorted(held_out) and list(train) == sorted(train)
+    assert sorted(np.concatenate([held_out for _, held_out in found])) == list(range(m))
+
+
+def test_folds_by_class_hold_each_class_evenly():
+    labels = np.array(["a"] * 50 + ["b"] * 31 + ["c"] * 6)
+    for _, held_out in k_fold(87, 5, labels=labels):
+        counts = [np.count_nonzero(labels[held_out] == name) for name in "abc"]
+        assert counts[0] == 10 and counts[1] in (6, 7) and counts[2] in (1, 2)
+        assert len(held_out) in (17, 18)
+
+
+def test_folds_are_a_matter_of_the_seed():
+    a, b, c = (k_fold(40, 4, seed=seed) for seed in (0, 0, 1))
+    same = [np.array_equal(x[1], y[1]) for x, y in zip(a, b, strict=True)]
+    assert all(same) and not np.array_equal(a[0][1], c[0][1])
+    generator = np.random.default_rng(0)
+    assert np.array_equal(k_fold(40, 4, generator)[0][1], a[0][1])
+
+
+@pytest.mark.parametrize(
+    ("told", "error", "sentence"),
+    [
+        (dict(m=0), ValueError, "m must be at least 1, got 0"),
+        (dict(m=1.5), TypeError, "m must be a whole number"),
+        (dict(folds=1), ValueError, "folds must be at least 2, got 1"),
+        (dict(folds=11), ValueError, "folds must be at most the 10 examples, got 11"),
+        (dict(labels=[0, 1]), ValueError, r"labels has shape \(2,\); expected \(10,\)"),
+        (dict(labels=[None] * 10), TypeError, "labels has type object; expected numbers or str"),
+        (dict(seed=-1), ValueError, "seed must be at least 0"),
+    ],
+)
+def test_wrong_folds(told, error, sentence):
+    with pytest.raises(error, match=sentence):
+        k_fold(**{"m": 10, **told})

@@ -1,4 +1,4 @@
-"""Getting data ready: images to columns, scaling, labels to one-hot, train and test parts.
+"""Getting data ready: images to columns, scaling, labels to one-hot, train and test parts, folds.
 
 Everywhere an example is a column: ``X`` is ``(n, m)``, n features of m examples. A table whose
 examples are rows is passed as its transpose ``table.T``, a view; results keep its memory order.
@@ -6,6 +6,7 @@ Nothing here changes the arrays that it is given. Masked arrays, whose mask woul
 arrays on a GPU are refused by a TypeError.
 """
 
+from .folding import k_fold
 from .images import flatten_images, scale_pixels
 from .labels import one_hot
 from .scaling import Standardizer, standardize
@@ -14,6 +15,7 @@ from .splitting import train_test_split
 __all__ = [
     "Standardizer",
     "flatten_images",
+    "k_fold",
     "one_hot",
     "scale_pixels",
     "standardize",

@@ -43,6 +43,25 @@ HIDDEN = {*ACTIVATIONS, *_OTHER_NAMES} - {"softmax", "exp"}
 STOCHASTIC = ("sgd", "adam")
 
 
+def hidden_layers(
+    sizes: int | Sequence[int], activation: str | Sequence[str]
+) -> tuple[list[int], list[str]]:
+    """Return the units and the activation of each hidden layer, as such parameters name them."""
+    units = [sizes] if np.ndim(sizes) == 0 else list(sizes)  # type: ignore[arg-type]
+    units = [check.integer("hidden_layer_sizes", n, low=-(2**63)) for n in units]
+    if any(n <= 0 for n in units):
+        raise ValueError(f"hidden_layer_sizes must be > 0, got {units}.")
+    names = [activation] * len(units) if isinstance(activation, str) else list(activation)
+    if len(names) != len(units):
+        raise ValueError(
+            f"activation names {len(names)} hidden layers, but hidden_layer_sizes={units} are"
+            f" {len(units)}"
+        )
+    for name in names:
+        check.one_of("activation", name, sorted(HIDDEN))
+    return units, [_OTHER_NAMES.get(name, name) for name in names]
+
+
 class _Adam(Adam):
     """Adam with epsilon where scikit-learn adds it."""
 
@@ -147,21 +166,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
 
     def _hidden(self) -> tuple[list[int], list[str]]:
         """Return the units and the activation of each hidden layer."""
-        sizes = self.hidden_layer_sizes
-        units = [sizes] if np.ndim(sizes) == 0 else list(sizes)
-        units = [check.integer("hidden_layer_sizes", n, low=-(2**63)) for n in units]
-        if any(n <= 0 for n in units):
-            raise ValueError(f"hidden_layer_sizes must be > 0, got {units}.")
-        named = self.activation
-        names = [named] * len(units) if isinstance(named, str) else list(named)
-        if len(names) != len(units):
-            raise ValueError(
-                f"activation names {len(names)} hidden layers, but hidden_layer_sizes={units} are"
-                f" {len(units)}"
-            )
-        for name in names:
-            check.one_of("activation", name, sorted(HIDDEN))
-        return units, [_OTHER_NAMES.get(name, name) for name in names]
+        return hidden_layers(self.hidden_layer_sizes, self.activation)
 
     def _new_network(self, dtype: Any) -> Network:
         units, names = self._hidden()
