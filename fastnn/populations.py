@@ -25,6 +25,10 @@ from .training import Prepared, prepared
 Array = NDArray[Any]
 PerNetwork = Any  # one value for all networks, or a list with one for each
 
+# Operations of a fit, on average, from which on threads gain: of shorter ones Python's part, which
+# only one thread can do at a time, takes as long as the compiled one.
+_WORTH_THREADS = 2e7
+
 # Outputs that ``ensemble_forward`` holds at once, in values.
 _BLOCK = 1 << 22
 
@@ -141,6 +145,8 @@ def fit_many(
             fits.append(_prepared(net, examples, most // at_once, **told))
         except (TypeError, ValueError) as error:
             raise type(error)(f"networks[{i}]: {error}") from None
+    if sum(fit.operations for fit in fits) < _WORTH_THREADS * len(fits):
+        at_once = 1
     with counter(progress, len(fits)) as report:
         return run_all(fits, at_once, report)
 

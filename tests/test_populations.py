@@ -25,6 +25,11 @@ HELD = [np.arange(1, M, 2), np.arange(50), np.arange(100, M)]
 ENDS = ("cost", "validation_cost", "best_epoch", "stopped", "first_epoch")
 
 
+@pytest.fixture(autouse=True)
+def _threads_for_the_smallest(monkeypatch):
+    monkeypatch.setattr(populations, "_WORTH_THREADS", 0)
+
+
 def data(dtype=np.float32, n_y=1, order="C"):
     random = np.random.default_rng(0)
     X = np.asarray(random.normal(size=(6, M)), dtype, order=order)
@@ -188,6 +193,23 @@ def test_going_on_after_a_population_and_after_single_fits(rows):
 
 
 @pytest.mark.compiled
+def test_threads_are_for_fits_that_are_worth_them(monkeypatch):
+    X, Y = data()
+    asked, run_all = [], populations.run_all
+
+    def spy(fits, at_once, report):
+        asked.append(at_once)
+        return run_all(fits, at_once, report)
+
+    monkeypatch.setattr(populations, "run_all", spy)
+    for worth in (0, 6.0 * three()[0].parameters.size * M * 2, 1e9):
+        monkeypatch.setattr(populations, "_WORTH_THREADS", worth)
+        for threads in (1, 2, 8):
+            fastnn.fit_many(three(), X, Y, 2, 16, threads=threads)
+    assert asked == [1, 2, 3, 1, 2, 3, 1, 1, 1]
+
+
+@pytest.mark.compiled
 def test_large_networks_share_no_bits_either(monkeypatch):
     X, Y = data()
     found = set()
@@ -226,6 +248,7 @@ def test_a_forked_child_trains_populations():
         warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads, on 3.12
         os.environ["FASTNN_NUM_THREADS"] = "3"
         import fastnn
+        fastnn.populations._WORTH_THREADS = 0
         X, y = fastnn.datasets.moons(100)
         def bits():
             nets = fastnn.Network([2, 3, 1], loss="binary_cross_entropy").replicate(8)
@@ -290,6 +313,7 @@ def test_ctrl_c_is_heard_while_all_threads_compute_and_while_one_waits():
         import os, signal, threading, time
         import numpy as np, fastnn
         X, y = fastnn.datasets.moons(200)
+        fastnn.populations._WORTH_THREADS = 0
         for epochs in ([10**7] * 4, [10**7, 1]):
             nets = fastnn.Network([2, 9, 1], loss="binary_cross_entropy").replicate(len(epochs))
             fastnn.fit_many(nets, X, y, 1, 10)
