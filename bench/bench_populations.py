@@ -53,7 +53,7 @@ def bench_fit_many(race: Callable, k: int, entrant: str) -> None:
     np.testing.assert_allclose(ours(), theirs(), rtol=1e-3)
     products = sum(a * b for a, b in pairwise(SIZES))
     race(
-        f"{EPOCHS} epochs of {k} networks" if k > 1 else f"{EPOCHS} epochs of one network",
+        f"training, {EPOCHS} epochs of {k} small",
         f"30-16-1 relu, batch {BATCH} of {M}",
         np.float32,
         entrant,

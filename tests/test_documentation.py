@@ -31,6 +31,8 @@ NEEDS = {
     "fastnn.convert.onnx_writer": "onnx",
 }
 OPTIONAL = ("torch", "sklearn", "onnx")
+# Pages whose snippets use what those before them made.
+ONE_AFTER_ANOTHER = ("docs/populations.md",)
 
 
 @pytest.mark.compiled
@@ -84,10 +86,13 @@ def test_the_readme_names_what_exists():
 
 
 def _snippets():
-    for page in ("README.md", "docs/coming_from_pytorch.md", "docs/coming_from_scikit_learn.md"):
+    pages = ("coming_from_pytorch", "coming_from_scikit_learn", "populations")
+    for page in ("README.md", *(f"docs/{name}.md" for name in pages)):
         text = (ROOT / page).read_text(encoding="utf-8")
         blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
         assert blocks
+        if page in ONE_AFTER_ANOTHER:
+            blocks = ["\n".join(blocks)]
         for i, block in enumerate(blocks, start=1):
             yield pytest.param(page, block, id=f"{page}, snippet {i}")
 

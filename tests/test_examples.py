@@ -115,6 +115,17 @@ def test_autoencoder_beats_pca_and_a_linear_one_does_not():
     assert costs["deep"][1] < 0.6 * costs["PCA"][1]
 
 
+def test_forty_points_on_five_folds_and_the_best_together():
+    r = load("grid_search").main()
+    assert r["accuracy"].shape == (5, 8, 5)
+    assert r["best"]["units"] >= 16 and r["held_out"] > 0.95
+    # Too small a rate learns little in so few epochs, and too large a one nothing.
+    mean = r["accuracy"].mean(axis=2)
+    assert (mean[:, 0] < mean[:, 4]).all() and (mean[:, -1] < 0.2).all()
+    assert r["together"] > max(r["single"]) - 0.005 and r["together"] > 0.95
+    assert r["right_if_agreed"] > 0.98 > 0.9 > r["right_if_not"]
+
+
 def test_every_example_is_listed_and_tested():
     names = sorted(path.name for path in EXAMPLES.glob("*.py"))
     readme = (EXAMPLES / "README.md").read_text(encoding="utf-8")

@@ -19,6 +19,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import fastnn
+from fastnn import populations
 from fastnn.sklearn import MLPEnsembleClassifier, MLPEnsembleRegressor, MLPGridSearchCV
 
 pytestmark = pytest.mark.compiled
@@ -36,6 +37,11 @@ DRAWN = {
 )
 def test_scikit_learns_checks(estimator, check):
     check(estimator)
+
+
+@pytest.fixture(autouse=True)
+def _threads_for_the_smallest(monkeypatch):
+    monkeypatch.setattr(populations, "_WORTH_THREADS", 0)
 
 
 def iris():

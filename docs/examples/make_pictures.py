@@ -15,6 +15,7 @@ PICTURES = (
     "initialization.svg",
     "regularization.svg",
     "autoencoder.png",
+    "grid_search.svg",
 )
 
 STYLE = {
