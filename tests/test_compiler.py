@@ -15,6 +15,7 @@ import pytest
 from numba.core.errors import NumbaError
 
 from fastnn.kernels.cpu import compiler
+from fastnn.kernels.cpu.vectors import never_inline
 
 pytestmark = pytest.mark.compiled
 
@@ -223,3 +224,24 @@ def test_nothing_compiles_and_no_thread_starts_at_import(tmp_path):
         print(len(compiled), threading.active_count())
     """
     assert python(code, NUMBA_CACHE_DIR=str(tmp_path)).stdout == "0 1\n"
+
+
+@compiler.helper
+def _half_of(A, B, i):
+    never_inline()
+    return A[i] / 2
+
+
+@compiler.kernel
+def _half(A, B, i):
+    return _half_of(A, B, i)
+
+
+def test_helpers_belong_to_their_kernel():
+    A = np.arange(3.0)
+    assert _half(A, A, 1) == 0.5
+    (code,) = _half.inspect_llvm().values()
+    (told,) = re.findall(r"define internal \S+ (?:\S+ )?@\S*_half_of\S*\((.*?)\)", code)
+    # Of two arrays, each told by seven numbers, the helper needs where one stands.
+    assert told.count("%") <= 4
+    assert "linkonce_odr" not in code
