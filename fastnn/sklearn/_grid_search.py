@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -207,12 +208,13 @@ refit_time_
         shape = len(points), len(splits)
         scores, fit_times, score_times = (np.zeros(shape) for _ in range(3))
         fits = [(p, f) for p in range(shape[0]) for f in range(shape[1])]
+        candidates = [self._candidate(point) for point in points]
         folds = self._folds(X, y, splits)
         weights = weights_of(sample_weight, len(folds[0].y))
         # Folds whose examples are one array are trained together.
         for common in {id(fold.X): fold.X for fold in folds}.values():
             here = [(p, f) for p, f in fits if folds[f].X is common]
-            ensembles = [self._candidate(points[p]) for p, _ in here]
+            ensembles = [deepcopy(candidates[p]) for p, _ in here]
             members = [
                 ensemble._members(common, folds[f].y, weights, folds[f].train)
                 for ensemble, (_, f) in zip(ensembles, here, strict=True)
