@@ -61,7 +61,7 @@ def _public():
                     yield f"{name}.{inner}", thing
         elif callable(found):
             yield name, found
-    for name in ("forward", "predict", "cost", "gradient", "fit", "save"):
+    for name in ("forward", "predict", "cost", "gradient", "fit", "replicate", "save"):
         yield f"Network.{name}", getattr(fastnn.Network, name)
 
 

@@ -204,6 +204,8 @@ def test_wrong_calls():
         classifier(activation=["relu", "tanh"]).fit(X, y)
     with pytest.raises(ValueError, match="The 'solver' parameter"):
         classifier(solver="lbfgs").fit(X, y)
+    with pytest.raises(ValueError, match="The 'n_jobs' parameter"):
+        classifier(n_jobs=0).fit(X, y)
     fitted = regressor().fit(X, y)
     before = fitted.predict(X)
     fitted.set_params(learning_rate_init=1e300, solver="sgd")

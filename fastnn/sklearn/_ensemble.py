@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..history import History
@@ -49,11 +49,15 @@ def train(
     members: Members, X: Array, targets: Array, n_jobs: int | None
 ) -> tuple[list[History], bool]:
     """Train them on X, one example a row; return their histories, and whether to the end."""
-    threads = None if n_jobs is None or n_jobs < 1 else n_jobs
+    threads = None if n_jobs == -1 else n_jobs
     histories = fit_many(members.networks, X.T, targets, threads=threads, **members.told)
     whole = all(history.stopped != "interrupted" for history in histories)
     # The order of the examples is the caller's own: no model grows with their number.
     return [replace(history, _momentum=None) for history in histories], whole
+
+
+# What ``n_jobs`` may be.
+JOBS: list[Any] = [Interval(Integral, 1, None, closed="left"), Options(Integral, {-1}), None]
 
 
 class BaseMLPEnsemble(BaseEstimator, ABC):
@@ -83,7 +87,7 @@ class BaseMLPEnsemble(BaseEstimator, ABC):
         "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
         "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
         "random_state": ["random_state"],
-        "n_jobs": [Integral, None],
+        "n_jobs": JOBS,
         "device": [str, None],
     }
 

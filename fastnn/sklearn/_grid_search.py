@@ -18,7 +18,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import HasMethods, StrOptions
 
-from ._ensemble import BaseMLPEnsemble, Members, together, train
+from ._ensemble import JOBS, BaseMLPEnsemble, Members, together, train
 from ._inputs import keeping_fitted, weights_of
 from ._search_results import search_results
 
@@ -95,7 +95,7 @@ refit_time_
         "estimator": [HasMethods(["fit"])],
         "param_grid": [dict, list],
         "scoring": [StrOptions(set(get_scorer_names())), callable, None],
-        "n_jobs": [int, None],
+        "n_jobs": JOBS,
         "refit": ["boolean"],
         "cv": ["cv_object"],
     }
