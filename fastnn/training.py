@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -318,9 +317,8 @@ class Prepared:
             saved.resume(history)
         cost = None
         if self.held_out is not None:
-            X_held_out, *others = self.held_out
-            X_held_out = network._backend(X_held_out).resident(X_held_out)
-            cost = partial(network._cost_of, X_held_out, *others, 0.0, 0.0)
+            costs = network._backend(self.held_out[0]).costs
+            cost = costs(parameters, network._description, *self.held_out)
         watch = Watch(cost, plan.patience, plan.min_delta, parameters, best, history)
         rates = Rates(plan.schedule, state, history, plan.batch, m)
         advance = (self.trainer or network._backend(examples[0]).trainer)(

@@ -577,6 +577,30 @@ def network_cost(
     gradient: Array | None = None,
 ) -> float:
     """Return J, and put its derivatives into ``gradient`` where one is given."""
+    task, space = _cost_task(network, X, Y, sample_weight, l1, l2, gradient)
+    return _run(_plain(parameters), task, 0, space, None)
+
+
+def costs(
+    parameters: Array, network: Description, X: Array, Y: Array, sample_weight: Array | None
+) -> Callable[[], float]:
+    """Return the function that returns J without penalties, for this thread to call often."""
+    task, space = _cost_task(network, X, Y, sample_weight, 0.0, 0.0, None)
+    if space.tickets > 1:
+        return partial(_run, parameters, task, 0, space, None)
+    told = parameters, task.plain(), 0, space.slab, space.desk, True
+    return partial(training.train, *told)
+
+
+def _cost_task(
+    network: Description,
+    X: Array,
+    Y: Array,
+    sample_weight: Array | None,
+    l1: float,
+    l2: float,
+    gradient: Array | None,
+) -> tuple[Task, _Space]:
     space: _Space = _kept(_Space, network, X.dtype, X.shape[1], False)
     none = _NONE[X.dtype.itemsize]
     task = Task(
@@ -591,7 +615,7 @@ def network_cost(
         space.totals,
         _NO_SIGNALS,
     )
-    return _run(_plain(parameters), task, 0, space, None)
+    return task, space
 
 
 def trainer(
