@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
-# Seconds between two looks at the clock and at Ctrl-C.
-_ATTENTION = 0.05
+# Seconds between two looks at the clock and at Ctrl-C; and operations before the first one, which
+# take less on any machine.
+_ATTENTION, _FIRST = 0.05, 2e7
 
 
 def random_state(seed: int) -> NDArray[np.uint64]:
@@ -430,7 +431,7 @@ class _Run:
         one_by_one = progress is not False or self._rates.by_cost or self._watch.cost is not None
         one_by_one = one_by_one or self._orders is not None or self._saved is not None
         steps_of_an_epoch = -(-self._m // self._batch)
-        steps = 1
+        steps = max(1, int(_FIRST / (6.0 * self._parameters.size * self._batch)))
         try:
             with reporter(progress, int(state.counts[3])) as report:
                 self._start = time.perf_counter()
