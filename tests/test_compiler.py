@@ -238,6 +238,7 @@ def _half(A, B, i):
 
 
 def test_helpers_belong_to_their_kernel():
+    _half._cache.disable()  # what comes from there has no code to look at
     A = np.arange(3.0)
     assert _half(A, A, 1) == 0.5
     (code,) = _half.inspect_llvm().values()
