@@ -75,8 +75,8 @@ refit_time_
     -----
     What differs: one score; no ``error_score``, ``verbose``, ``pre_dispatch`` and training scores;
     the weights of examples count in training alone. Points whose training diverges have the score
-    NaN, and a warning. Every fold must hold all classes. Where each step takes all examples, or
-    ``shuffle`` has no say, scores may differ from `GridSearchCV`'s by rounding.
+    NaN, and a warning. Every fold must hold all classes. Where each step takes all examples, scores
+    may differ from `GridSearchCV`'s by rounding. Ctrl-C is an error; the search stays as it was.
 
     Examples
     --------
