@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from . import residence
 from . import validation as check
 from .device import backend, selected
 from .history import History
@@ -242,7 +243,7 @@ def forward_many(networks: Iterable[Network], X: ArrayLike, out: Array | None = 
     (5, 1, 3)
     """
     kept = _alike(networks)
-    X = kept[0]._inputs(X)
+    X = kept[0]._inputs(residence.to_host("X", X))
     A = check.output(out, (len(kept), kept[0].sizes[-1], X.shape[1]), kept[0].dtype)
     # The devices are chosen here: which one is asked for belongs to this thread.
     share(
@@ -284,7 +285,7 @@ def ensemble_forward(networks: Iterable[Network], X: ArrayLike) -> tuple[Array, 
     ((1, 3), True)
     """
     kept = _alike(networks)
-    X = kept[0]._inputs(X)
+    X = kept[0]._inputs(residence.to_host("X", X))
     n_y, m = kept[0].sizes[-1], X.shape[1]
     mean, spread = (np.empty((n_y, m), kept[0].dtype) for _ in range(2))
     width = max(_BLOCK // (len(kept) * n_y), 64)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from . import residence
 from . import validation as check
 from .network import Network
 from .training import held_out
@@ -22,7 +23,8 @@ class SharedExamples:
     """
 
     def __init__(self, X: ArrayLike, Y: ArrayLike) -> None:
-        self._X, self._Y = X, Y
+        # From a GPU they come here once, for all.
+        self._X, self._Y = residence.to_host("X", X), residence.to_host("Y", Y)
         self._kept: dict[Any, Any] = {}
 
     def _once(self, key: Any, make: Callable[[], Any]) -> Any:

@@ -431,9 +431,9 @@ def test_every_kernel_stands_on_every_floor():
     for name in ("activations", "linear", "losses", "optimizers", "query", "training"):
         cpu.update(vars(importlib.import_module(f"fastnn.kernels.cpu.{name}")))
     backends = functions(importlib.import_module("fastnn.backends.cpu"))
-    # These make functions, of the kernel that trains and of network_forward for one example; the
-    # last one computes nothing.
-    names = (set(backends) - {"trainer", "predictor", "resident"}) | {"train"}
+    # These make functions: of the kernel that trains, of network_forward for one example, and of
+    # network_cost.
+    names = (set(backends) - {"trainer", "predictor", "costs"}) | {"train"}
     kernels = (names - set(COMPOSED)).union(*COMPOSED.values())
     for name in names | kernels:
         assert callable(getattr(reference, name, None)), f"reference.{name}"

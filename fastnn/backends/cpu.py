@@ -499,11 +499,6 @@ def _kept(make: Callable[..., Any], network: Description, dtype: np.dtype[Any], 
     return space
 
 
-def resident(X: Array) -> Array:
-    """Return examples where calls that follow find them without a copy."""
-    return X
-
-
 def network_forward(out: Array, parameters: Array, network: Description, X: Array) -> None:
     m = X.shape[1]
     if m == 1 and out.flags.c_contiguous and _apart(out, (X, parameters)):

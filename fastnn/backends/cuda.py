@@ -19,7 +19,7 @@ from ..kernels.cuda import activations, driver, layout, linear, losses, optimize
 from ..kernels.cuda.driver import Place
 from ..residence import DeviceArray
 from .cuda_calls import AnyArray, Call, pair
-from .cuda_networks import network_cost, network_forward, predictor, resident
+from .cuda_networks import costs, network_cost, network_forward, predictor
 from .cuda_training import trainer
 
 Array = NDArray[Any]
@@ -205,10 +205,10 @@ _FUNCTIONS = (
     linear_backward,
     cost,
     gradient_step,
-    resident,
     network_forward,
     predictor,
     network_cost,
+    costs,
     trainer,
 )
 

@@ -7,6 +7,7 @@ examples; any other layer by layer (``kernels.cuda.layers``).
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,6 @@ from ..kernels.cuda import block, driver, layers, losses, one_unit, optimizers, 
 from ..kernels.cuda.driver import Place
 from ..kernels.cuda.optimizers import Part
 from ..kernels.cuda.structures import NOW, TOLD, Examples, Net, Space
-from ..residence import DeviceArray, view
 from .architecture import architecture
 from .cuda_calls import AnyArray, Call
 from .cuda_streaming import most, too_large
@@ -66,15 +66,6 @@ def net_of(call: Call, parameters: Array, network: Description, keep: tuple[int,
 
 
 # ------------------------------------------------------------------ answers
-
-
-def resident(X: AnyArray) -> DeviceArray:
-    """Return examples where calls that follow find them without a copy."""
-    if isinstance(X, DeviceArray):
-        return X
-    if not (X.flags.c_contiguous or X.flags.f_contiguous):
-        X = np.ascontiguousarray(X)
-    return view("X", driver.send(X, 0))
 
 
 def _parts(network: Description, X: AnyArray, *, backward: bool) -> list[slice]:
@@ -360,6 +351,32 @@ def network_cost(
     return J
 
 
+def _all_at_once(
+    call: Call,
+    parameters: Array,
+    network: Description,
+    X: AnyArray,
+    Y: Array,
+    sample_weight: Array | None,
+    l1: float,
+    l2: float,
+) -> Steps:
+    """Return a step over all examples."""
+    m = X.shape[1]
+    net, examples = net_of(call, parameters, network, ()), examples_of(call, X, Y, sample_weight)
+    rule = _QUESTION._replace(l1=l1, l2=l2)
+    return steps_for(network, parameters.dtype.type)(call, network, net, examples, m, m, rule, 1)
+
+
+def _answer(steps: Steps, purpose: int) -> float:
+    """Return J of all examples; ``purpose`` may be to leave its gradient as well."""
+    steps.place(0, 1, 0)
+    steps.once(purpose)
+    J = steps.space.costs.copy_to_host(stream=steps.stream)
+    driver.wait_for(steps.stream)
+    return float(J[0])
+
+
 def _cost(
     parameters: Array,
     network: Description,
@@ -371,20 +388,27 @@ def _cost(
     gradient: Array | None,
 ) -> float:
     with Call(X) as call:
-        real, m = parameters.dtype.type, X.shape[1]
-        net, examples = (
-            net_of(call, parameters, network, ()),
-            examples_of(call, X, Y, sample_weight),
-        )
-        rule = _QUESTION._replace(l1=l1, l2=l2)
-        steps = steps_for(network, real)(call, network, net, examples, m, m, rule, 1)
+        steps = _all_at_once(call, parameters, network, X, Y, sample_weight, l1, l2)
         # Without a gradient the penalties are still to be summed.
         wanted = gradient is not None or l1 != 0 or l2 != 0
-        steps.once(training.GRADIENT if wanted else training.COST)
+        J = _answer(steps, training.GRADIENT if wanted else training.COST)
         if gradient is not None:
             found = steps.space.gradient.copy_to_host(stream=call.stream)
-        J = steps.space.costs.copy_to_host(stream=call.stream)
-        driver.wait_for(call.stream)
-        if gradient is not None:
+            driver.wait_for(call.stream)
             gradient[...] = found
-        return float(J[0])
+        return J
+
+
+def costs(
+    parameters: Array, network: Description, X: AnyArray, Y: Array, sample_weight: Array | None
+) -> Callable[[], float]:
+    """Return the function that returns J without penalties; the examples are sent once."""
+    if len(_parts(network, X, backward=True)) > 1:
+        return partial(network_cost, parameters, network, X, Y, sample_weight, 0.0, 0.0)
+    steps = _all_at_once(Call(X), parameters, network, X, Y, sample_weight, 0.0, 0.0)
+
+    def cost() -> float:
+        steps.net.parameters.copy_to_device(parameters, stream=steps.stream)
+        return _answer(steps, training.COST)
+
+    return cost

@@ -68,11 +68,6 @@ def gradient_step(parameters: Array, gradient: Array, learning_rate: float) -> N
     reference.gradient_step(parameters, gradient, learning_rate)
 
 
-def resident(X: Array) -> Array:
-    """Return examples where calls that follow find them without a copy."""
-    return X
-
-
 def network_forward(out: Array, parameters: Array, network: Description, X: Array) -> None:
     out[...] = reference.network_forward(parameters, network.sizes, network.activations, X)
 
