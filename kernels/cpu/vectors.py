@@ -23,6 +23,7 @@ from numba import types
 from numba.core import cgutils, config
 from numba.core.errors import TypingError
 from numba.extending import intrinsic
+from numba.np.arrayobj import populate_array
 
 # ------------------------------------------------------------------ what the processor has
 
@@ -258,6 +259,47 @@ def _address(typingctx, array, index):
     return types.intp(array, types.intp), codegen
 
 
+@intrinsic
+def _stack_array(typingctx, like, count):
+    # Beside the function's other local values, as long as it runs: a caller must never_inline().
+    kind = types.Array(like.dtype, 1, "C")
+
+    def codegen(context, builder, signature, args):
+        place = builder.alloca(context.get_data_type(kind.dtype), args[1])
+        place.align = VECTOR_BYTES
+        array = context.make_array(kind)(context, builder)
+        size = ir.Constant(args[1].type, kind.dtype.bitwidth // 8)
+        populate_array(array, place, [args[1]], [size], size, None)
+        return array._getvalue()
+
+    return kind(like, types.intp), codegen
+
+
+@intrinsic
+def _memory(typingctx, matrix):
+    # The whole of it and what lies between: only for code that goes by places and strides.
+    kind = types.Array(matrix.dtype, 1, "C")
+
+    def codegen(context, builder, signature, args):
+        source = context.make_array(matrix)(context, builder, args[0])
+        array = context.make_array(kind)(context, builder)
+        size = ir.Constant(source.nitems.type, kind.dtype.bitwidth // 8)
+        populate_array(array, source.data, [source.nitems], [size], size, None)
+        return array._getvalue()
+
+    return kind(matrix), codegen
+
+
+def _python_memory(matrix: Any) -> Any:
+    strides = [abs(step) // matrix.itemsize for step in matrix.strides]
+    count = 1 + sum((n - 1) * step for n, step in zip(matrix.shape, strides, strict=True))
+    return np.lib.stride_tricks.as_strided(matrix, (count,), (matrix.itemsize,))
+
+
+def _python_stack_array(like: Any, count: int) -> Any:
+    return np.empty(count, like.dtype)
+
+
 def _python_lanes(array: Any) -> int:
     return VECTOR_BYTES // int(array.itemsize)
 
@@ -412,9 +454,10 @@ if config.DISABLE_JIT:
     never_inline, widest_vectors = _python_never_inline, _python_widest_vectors
     swap_denormals, vector_sum = _python_swap_denormals, _python_vector_sum
     lanes_of, address = _python_lanes, _python_address
+    memory, stack_array = _python_memory, _python_stack_array
 else:
     fma, bits, from_bits, select = _fma, _bits, _from_bits, _select
     polynomial, paired_polynomial = _polynomial, _paired_polynomial
     never_inline, widest_vectors = _never_inline, _widest_vectors
     swap_denormals, vector_sum = _swap_denormals, _vector_sum
-    lanes_of, address = _lanes, _address
+    lanes_of, address, memory, stack_array = _lanes, _address, _memory, _stack_array
