@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -21,6 +21,9 @@ from .optimizers import Optimizer
 from .preprocessing import Standardizer
 from .schedules import ReduceOnPlateau, Schedule
 from .training import fit
+
+if TYPE_CHECKING:
+    from .inside import Frozen
 
 Array = NDArray[Any]
 
@@ -357,6 +360,48 @@ class Network:
             predict = backend(self.device).predictor(self._parameters, self._description)
             self._predict_one = predict
         return predict(x, out)
+
+    def njit(self, preprocessing: bool = False) -> Frozen:
+        """Return the network as a function for your own compiled code: ``f(x, out)``.
+
+        It has a copy of the parameters, and can be called from Python and from Numba's ``@njit``
+        functions. For parameters that change, and for derivatives: :mod:`fastnn.inside`.
+
+        Parameters
+        ----------
+        preprocessing : bool
+            Whether :attr:`preprocessing` becomes a part of the first layer.
+
+        Returns
+        -------
+        Frozen
+
+        Raises
+        ------
+        ValueError
+            If the network is very wide, or there is no preprocessing: see
+            :class:`fastnn.inside.Frozen`.
+
+        Notes
+        -----
+        Computes on the CPU, whatever the device.
+
+        Examples
+        --------
+        >>> import numba, numpy as np, fastnn
+        >>> f = fastnn.Network([2, 1], ["sigmoid"]).njit()
+        >>> @numba.njit
+        ... def at_zero(f):
+        ...     out = np.empty(1, np.float32)
+        ...     f(np.zeros(2, np.float32), out)
+        ...     return out[0]
+        >>> at_zero(f)
+        0.5
+        """
+        # Here, because it needs Numba.
+        from .inside import Frozen
+
+        return Frozen(self, preprocessing)
 
     def cost(
         self,

@@ -20,7 +20,7 @@ parameters stay as they are is easier to call: :meth:`fastnn.Network.njit` retur
 one, ``f(x, out)``.
 """
 
-from . import _compiled
+from . import _compiled, _frozen_type  # noqa: F401
 from ._arrays import gradient, layout, parameters, work
 from ._frozen import Frozen
 from ._functions import forward, forward_block, jacobian, jvp, linearize, vjp

@@ -54,7 +54,7 @@ def _njit(function: Callable[..., Any]) -> Any:
 
 
 @_njit
-def _fit(parameters, layout, work):  # type: ignore[no-untyped-def]
+def _fit(parameters: Any, layout: Any, work: Any) -> None:
     if layout.size < 6 or layout.size != 2 * layout[LAYERS] + 4:
         raise ValueError("fastnn.inside: layout is none of fastnn.inside.layout's")
     if parameters.size != layout[PARAMETERS]:
@@ -72,7 +72,7 @@ def _one_example(kernel: Any) -> Callable[..., Any]:
         _expected("out", out, dtype, 1)
         _writable("out", out)
 
-        def compiled(parameters, layout, x, out, work):  # type: ignore[no-untyped-def]
+        def compiled(parameters: Any, layout: Any, x: Any, out: Any, work: Any) -> None:
             _fit(parameters, layout, work)
             if x.size != layout[SIZES]:
                 raise ValueError("fastnn.inside: x has not the size n_x of the layout")
@@ -92,7 +92,7 @@ def _forward_block(parameters: Any, layout: Any, X: Any, out: Any, work: Any) ->
     _writable("out", out)
     kernel = kernels.forward_block
 
-    def compiled(parameters, layout, X, out, work):  # type: ignore[no-untyped-def]
+    def compiled(parameters: Any, layout: Any, X: Any, out: Any, work: Any) -> None:
         _fit(parameters, layout, work)
         if X.shape[0] != layout[SIZES]:
             raise ValueError("fastnn.inside: X has not the n_x rows of the layout")
@@ -115,7 +115,7 @@ def _vjp(parameters: Any, layout: Any, v: Any, dx: Any, gradient: Any, work: Any
         _writable("gradient", gradient)
     kernel = kernels.vjp
 
-    def compiled(parameters, layout, v, dx, gradient, work):  # type: ignore[no-untyped-def]
+    def compiled(parameters: Any, layout: Any, v: Any, dx: Any, gradient: Any, work: Any) -> None:
         _fit(parameters, layout, work)
         if v.size != layout[SIZES + layout[LAYERS]]:
             raise ValueError("fastnn.inside: v has not the size n_y of the layout")
@@ -140,7 +140,7 @@ def _jvp(parameters: Any, layout: Any, t: Any, out: Any, work: Any) -> Any:
     _writable("out", out)
     kernel = kernels.jvp
 
-    def compiled(parameters, layout, t, out, work):  # type: ignore[no-untyped-def]
+    def compiled(parameters: Any, layout: Any, t: Any, out: Any, work: Any) -> None:
         _fit(parameters, layout, work)
         if t.size != layout[SIZES]:
             raise ValueError("fastnn.inside: t has not the size n_x of the layout")
@@ -157,7 +157,7 @@ def _jacobian(parameters: Any, layout: Any, out: Any, work: Any) -> Any:
     _writable("out", out)
     kernel = kernels.jacobian
 
-    def compiled(parameters, layout, out, work):  # type: ignore[no-untyped-def]
+    def compiled(parameters: Any, layout: Any, out: Any, work: Any) -> None:
         _fit(parameters, layout, work)
         if out.shape[0] != layout[SIZES + layout[LAYERS]] or out.shape[1] != layout[SIZES]:
             raise ValueError("fastnn.inside: out has not the shape (n_y, n_x) of the layout")
@@ -176,4 +176,4 @@ def register() -> None:
         (_functions.jvp, _jvp),
         (_functions.jacobian, _jacobian),
     ):
-        overload(function, jit_options=OPTIONS)(call)
+        overload(function, jit_options=OPTIONS)(call)  # type: ignore[arg-type]

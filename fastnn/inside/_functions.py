@@ -260,7 +260,7 @@ def jacobian(parameters: Array, layout: Array, out: Array, work: Array) -> None:
     Notes
     -----
     All rows go backward through the layers together, 64 at a time: n_y times the operations of
-    :func:`vjp` without a gradient. Where n_x is far below n_y, n_x calls of :func:`jvp` are cheaper.
+    :func:`vjp` without a gradient. Where n_x is far below n_y, calls of :func:`jvp` are cheaper.
 
     Examples
     --------

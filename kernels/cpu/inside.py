@@ -117,7 +117,7 @@ def go_forward(out, parameters, layout, x, work, p, q):
         bias = place + n * n_in
         floor = zero if code == RELU else lowest
         line_sums(work, q, parameters, place, n, n_in, work, p, True, parameters, bias, floor)
-        if code == RELU or code == IDENTITY:
+        if code in (RELU, IDENTITY):
             p, q = q, p
         elif code == SOFTMAX:
             softmax_one(work, p, q, n)

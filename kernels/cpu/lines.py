@@ -130,11 +130,10 @@ def _emit_combination(
     chains = max(1, CHAINS // vectors)
     rest = builder.sub(columns, _number(columns, (vectors - 1) * v.lanes))
     masks = [None] * (vectors - 1) + [v.first(rest)]
-    sums = [
-        [cgutils.alloca_once(builder, v.type) for _ in range(vectors)] for _ in range(chains)
-    ]
-    for total in sum(sums, []):
-        builder.store(v.zeros(), total)
+    sums = [[cgutils.alloca_once(builder, v.type) for _ in range(vectors)] for _ in range(chains)]
+    for totals in sums:
+        for total in totals:
+            builder.store(v.zeros(), total)
 
     def part(line: Any, j: int) -> Any:
         return v.pointer(line, _number(K, j * v.lanes))
