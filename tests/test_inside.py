@@ -72,8 +72,7 @@ class Case:
 
     def intact(self):
         return all(
-            (frame[..., :32] == 7).all() and (frame[..., -32:] == 7).all()
-            for frame in self._frames
+            (frame[..., :32] == 7).all() and (frame[..., -32:] == 7).all() for frame in self._frames
         )
 
     def linearize(self):
