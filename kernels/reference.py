@@ -383,6 +383,60 @@ def network_gradient(
     return float(each.mean()) + penalty(Ws, l1, l2), gradient
 
 
+# ------------------------------------------------------------------ derivatives of the output
+
+
+def vjp(
+    parameters: Array,
+    sizes: Sequence[int],
+    activations: Sequence[str],
+    x: Array,
+    v: Array,
+    *,
+    dtype: Any = np.float64,
+) -> tuple[Array, Array]:
+    """Return v^T dA/dx, (n_x,), and v^T dA/dtheta, (n_parameters,), for one example."""
+    Ws, _ = layers(parameters, sizes)
+    A, Z = _all_layers(parameters, sizes, activations, x[:, None], None, dtype)
+    dA, gradient = np.asarray(v, dtype)[:, None], np.empty(parameters.size, dtype)
+    dWs, dbs = layers(gradient, sizes)
+    for l in reversed(range(len(Ws))):
+        dZ = activation_backward(dA, Z[l], activations[l], dtype=dtype)
+        dWs[l][...], dbs[l][...] = dZ @ A[l].T, dZ
+        dA = input_gradient(Ws[l], dZ, dtype=dtype)
+    return dA[:, 0], gradient
+
+
+def jvp(
+    parameters: Array,
+    sizes: Sequence[int],
+    activations: Sequence[str],
+    x: Array,
+    t: Array,
+    *,
+    dtype: Any = np.float64,
+) -> Array:
+    """Return dA/dx t, (n_y,), for one example; the Jacobian of each activation is symmetric."""
+    _, Z = _all_layers(parameters, sizes, activations, x[:, None], None, dtype)
+    T = np.asarray(t, dtype)[:, None]
+    for W, z, activation in zip(layers(parameters, sizes)[0], Z, activations, strict=True):
+        T = activation_backward(np.asarray(W, dtype) @ T, z, activation, dtype=dtype)
+    return T[:, 0]
+
+
+def jacobian(
+    parameters: Array,
+    sizes: Sequence[int],
+    activations: Sequence[str],
+    x: Array,
+    *,
+    dtype: Any = np.float64,
+) -> Array:
+    """Return dA/dx, (n_y, n_x), for one example."""
+    told = parameters, sizes, activations, x
+    return np.stack([vjp(*told, e, dtype=dtype)[0] for e in np.eye(sizes[-1])])
+
+
 # ------------------------------------------------------------------ optimisers
 
 

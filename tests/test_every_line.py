@@ -10,6 +10,7 @@ import pytest
 
 import fastnn
 import fastnn.functional as F
+from fastnn import inside
 from fastnn.backends import cpu
 from fastnn.kernels import reference
 from fastnn.kernels.codes import ACTIVATIONS, LOSSES
@@ -124,6 +125,34 @@ def test_networks(hidden):
             np.testing.assert_allclose(
                 nets[0].gradient(at, Y)[1], nets[1].gradient(at, Y)[1], rtol=0, atol=1e-3
             )
+
+
+@pytest.mark.parametrize("hidden", ["tanh", "softmax", "relu", "identity"])
+@pytest.mark.parametrize("order", ["C", "F", "strided"])
+def test_inside(hidden, order):
+    net = fastnn.Network([3, 70, 2], [hidden, "softmax"])
+    told, work = (inside.parameters(net), inside.layout(net)), inside.work(net)
+    X = np.asarray(normal(3, 66), order="F" if order == "F" else "C")[
+        :, :: -1 if "s" in order else 1
+    ]
+    out, dx, gradient = np.empty((2, 66), np.float32), np.empty(3, np.float32), inside.gradient(net)
+    J, moved, close = np.empty((2, 3), np.float32), np.empty(2, np.float32), dict(atol=1e-5)
+    about = net.parameters, net.sizes, net.activations
+    inside.forward_block(*told, X, out, work)
+    np.testing.assert_allclose(out, reference.network_forward(*about, X), **close)
+    for call in (inside.forward, inside.linearize):
+        call(*told, X[:, 5], out[:, 5], work)
+        np.testing.assert_allclose(out, reference.network_forward(*about, X), **close)
+    np.testing.assert_allclose(net.njit()(X[:, 5]), out[:, 5], **close)
+    v, x = normal(2), X[:, 5]
+    inside.vjp(*told, v, dx, gradient, work)
+    for ours, expected in zip((dx, gradient), reference.vjp(*about, x, v), strict=True):
+        np.testing.assert_allclose(ours, expected, **close)
+    inside.vjp(*told, v, None, gradient, work)
+    inside.jvp(*told, x, moved, work)
+    np.testing.assert_allclose(moved, reference.jvp(*about, x, x), **close)
+    inside.jacobian(*told, J, work)
+    np.testing.assert_allclose(J, reference.jacobian(*about, x), **close)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{type(rule).__name__}")

@@ -99,27 +99,6 @@ def forward(case, dtype):
     return layers(case, dtype)[1][-1][:, 0]
 
 
-def backward(case, v, dtype):
-    """Return v^T dA/dx and v^T dA/dtheta."""
-    Ws, A, Z, names = layers(case, dtype)
-    dA, gradient = v.astype(dtype)[:, None], np.empty(case.parameters.size, dtype)
-    dWs, dbs = reference.layers(gradient, case.net.sizes)
-    for l in reversed(range(len(Ws))):
-        dZ = reference.activation_backward(dA, Z[l], names[l], dtype=dtype)
-        dWs[l][...], dbs[l][...] = dZ @ A[l].T, dZ
-        dA = reference.input_gradient(Ws[l], dZ, dtype=dtype)
-    return dA[:, 0], gradient
-
-
-def tangent(case, t, dtype):
-    """Return dA/dx t; the Jacobian of each activation is symmetric."""
-    Ws, _, Z, names = layers(case, dtype)
-    T = t.astype(dtype)[:, None]
-    for W, z, name in zip(Ws, Z, names, strict=True):
-        T = reference.activation_backward(W.astype(dtype) @ T, z, name, dtype=dtype)
-    return T[:, 0]
-
-
 def sizes_of_terms(case, v, t):
     """Return how large the terms are that sum to out, dx, the gradient and dA/dx t.
 
@@ -164,22 +143,19 @@ def check_all(case):
     out = case.linearize()
     assert_close(out, lambda T: forward(case, T), at_out)
 
+    told = case.parameters, case.net.sizes, case.net.activations, case.x
     dx, gradient = case.framed(n_x, fill=np.nan), case.framed(case.parameters.size)
     inside.vjp(*case.told, v, dx, gradient, case.work)
-    assert_close(dx, lambda T: backward(case, v, T)[0], at_dx)
-    assert_close(gradient, lambda T: backward(case, v, T)[1], at_gradient)
+    assert_close(dx, lambda T: reference.vjp(*told, v, dtype=T)[0], at_dx)
+    assert_close(gradient, lambda T: reference.vjp(*told, v, dtype=T)[1], at_gradient)
 
     inside.jvp(*case.told, t, out, case.work)
-    assert_close(out, lambda T: tangent(case, t, T), at_tangent)
+    assert_close(out, lambda T: reference.jvp(*told, t, dtype=T), at_tangent)
 
     J = case.framed(n_y, n_x, fill=np.nan)
     inside.jacobian(*case.told, J, case.work)
-
-    def rows(T):
-        return np.stack([backward(case, e, T)[0] for e in np.eye(n_y)])
-
     largest = max(sizes_of_terms(case, e, t)[1] for e in np.eye(n_y))
-    assert_close(J, rows, largest)
+    assert_close(J, lambda T: reference.jacobian(*told, dtype=T), largest)
     assert case.intact()
     for array, kept in zip((case.parameters, case.layout, case.x), before, strict=True):
         np.testing.assert_array_equal(array, kept)

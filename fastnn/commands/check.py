@@ -5,6 +5,7 @@ Unless a device is asked for by name, the CPU and each GPU that is there.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -273,6 +274,7 @@ def _networks(dtype: np.dtype[Any], random: np.random.Generator, m: int) -> Iter
             yield _compare(
                 "network_forward", net.forward(X), R.network_forward, (start, *told), top
             )
+            yield from _inside(net, X[:, 0].copy(), Y[:, 1].copy(), top)
             J, gradient = net.gradient(X, Y, weights, l1=1e-3, l2=1e-2)
             about = (start, net.sizes, net.activations, loss, X, Y, weights, 1e-3, 1e-2)
             top = float(np.abs(R.network_gradient(*about)[1]).max())
@@ -284,6 +286,36 @@ def _networks(dtype: np.dtype[Any], random: np.random.Generator, m: int) -> Iter
             yield _compare("network_cost", ours, R.network_cost, about)
             rule = rules[(i + j) % len(rules)]
             yield _training(net, X, Y, rule, start)
+
+
+def _inside(net: Network, x: Array, v: Array, top: float) -> Iterator[Case]:
+    """Yield what compiled code would call, for one example."""
+    if selected() != "cpu":
+        return
+    from .. import inside
+
+    told = net.parameters, net.sizes, net.activations, x
+    layout, work = inside.layout(net), inside.work(net)
+    dx, gradient, J = np.empty_like(x), inside.gradient(net), np.empty((v.size, x.size), x.dtype)
+    out = np.empty_like(v)
+    inside.linearize(net.parameters, layout, x, out, work)
+
+    def output(parameters: Array, sizes: Any, names: Any, x: Array, *, dtype: Any) -> Array:
+        return R.network_forward(parameters, sizes, names, x[:, None], dtype=dtype)[:, 0]
+
+    yield _compare("inside.linearize", out, output, told, top)
+    inside.forward(net.parameters, layout, x, out, work)
+    yield _compare("inside.forward", out, output, told, top)
+    inside.vjp(net.parameters, layout, v, dx, gradient, work)
+    # The sums' terms may cancel: without signs, and with slopes of 1, they make this.
+    size = functools.reduce(lambda product, W: np.abs(W) @ product, net.W, np.eye(x.size)).max()
+    yield _compare("inside.vjp, x", dx, _first(R.vjp), (*told, v), size)
+    largest = np.abs(R.vjp(*told, v)[1]).max() + size
+    yield _compare("inside.vjp, parameters", gradient, _second(R.vjp), (*told, v), largest)
+    inside.jvp(net.parameters, layout, x, out, work)
+    yield _compare("inside.jvp", out, R.jvp, (*told, x), size)
+    inside.jacobian(net.parameters, layout, J, work)
+    yield _compare("inside.jacobian", J, R.jacobian, told, size)
 
 
 def _second(formula: Callable[..., Any]) -> Callable[..., Any]:

@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .. import functional as F
 from ..device import computing
@@ -69,26 +70,39 @@ def _call(dtypes: Sequence[str]) -> None:
 
 def calls(dtype: np.dtype[Any]) -> Iterator[tuple[str, Callable[[], Any]]]:
     """Yield the name of each kernel of the CPU, and a call that needs it."""
-    n_in, n_out, m = 3, 2, 4
-    X, W, b = np.ones((n_in, m), dtype), np.ones((n_out, n_in), dtype), np.zeros((n_out, 1), dtype)
-    Z = np.full((n_out, m), 0.5, dtype)
+    X, W, b = np.ones((3, 4), dtype), np.ones((2, 3), dtype), np.zeros((2, 1), dtype)
+    Z = np.full((2, 4), 0.5, dtype)
     net = Network([3, 2, 2], loss="cross_entropy", dtype=dtype, device="cpu")
-    x, y = np.ones((3, 4), dtype), np.array([0, 1, 0, 1])
-    on: dict[str, Any] = {"device": "cpu"}
-    yield "linear_forward", lambda: F.linear_forward(X, W, b, **on)
-    yield "activation_forward", lambda: F.relu(Z, **on)
-    yield "softmax", lambda: F.softmax(Z, **on)
-    yield "layer_forward", lambda: F.layer_forward(X, W, b, "relu", **on)
-    yield "activation_derivative", lambda: F.activation_derivative(Z, "relu", **on)
-    yield "activation_backward", lambda: F.activation_backward(Z, Z, "relu", **on)
-    yield "output_gradient", lambda: F.output_gradient(Z, Z, **on)
-    yield "hidden_gradient", lambda: F.hidden_gradient(W, Z, X, "relu", **on)
-    yield "weight_gradient", lambda: F.weight_gradient(Z, X, **on)
-    yield "bias_gradient", lambda: F.bias_gradient(Z, **on)
-    yield "linear_backward", lambda: F.linear_backward(Z, X, W, **on)
-    yield "cost", lambda: F.cost(Z, Z, "squared_error", **on)
-    yield "gradient_step", lambda: F.gradient_step(W.copy(), W, 0.1, **on)
-    yield "network_forward", lambda: net.forward(x)
-    yield "forward_one", lambda: net.predict_one(x[:, 0].copy())
-    yield "train", lambda: net.fit(x, y, epochs=1, batch_size=2)
-    yield "network_cost", lambda: net.gradient(x, y)  # the same kernel
+    y = np.array([0, 1, 0, 1])
+    yield "linear_forward", lambda: F.linear_forward(X, W, b, device="cpu")
+    yield "activation_forward", lambda: F.relu(Z, device="cpu")
+    yield "layer_forward", lambda: F.layer_forward(X, W, b, "relu", device="cpu")
+    yield "activation_derivative", lambda: F.activation_derivative(Z, "relu", device="cpu")
+    yield "activation_backward", lambda: F.activation_backward(Z, Z, "relu", device="cpu")
+    yield "output_gradient", lambda: F.output_gradient(Z, Z, device="cpu")
+    yield "hidden_gradient", lambda: F.hidden_gradient(W, Z, X, "relu", device="cpu")
+    yield "weight_gradient", lambda: F.weight_gradient(Z, X, device="cpu")
+    yield "bias_gradient", lambda: F.bias_gradient(Z, device="cpu")
+    yield "linear_backward", lambda: F.linear_backward(Z, X, W, device="cpu")
+    yield "cost", lambda: F.cost(Z, Z, "squared_error", device="cpu")
+    yield "gradient_step", lambda: F.gradient_step(W.copy(), W, 0.1, device="cpu")
+    yield "network_forward", lambda: net.forward(X)
+    yield "forward_one", lambda: net.predict_one(X[:, 0].copy())
+    yield from _inside(net, X)
+    yield "train", lambda: net.fit(X, y, epochs=1, batch_size=2)
+    yield "network_cost", lambda: net.gradient(X, y)  # the same kernel
+
+
+def _inside(net: Network, X: NDArray[Any]) -> Iterator[tuple[str, Callable[[], Any]]]:
+    from .. import inside
+
+    told = inside.parameters(net), inside.layout(net)
+    work, gradient, J = inside.work(net), inside.gradient(net), np.empty((2, 3), net.dtype)
+    x, v, out, outs = X[:, 0].copy(), J[:, 0].copy(), J[:, 0].copy(), J[:, :1].copy()
+    yield "inside.forward", lambda: inside.forward(*told, x, out, work)
+    yield "inside.forward_block", lambda: inside.forward_block(*told, X[:, :1].copy(), outs, work)
+    yield "inside.linearize", lambda: inside.linearize(*told, x, out, work)
+    yield "inside.vjp", lambda: inside.vjp(*told, v, x, gradient, work)
+    yield "inside.jvp", lambda: inside.jvp(*told, x, out, work)
+    yield "inside.jacobian", lambda: inside.jacobian(*told, J, work)
+    yield "Network.njit", lambda: net.njit()(x, out)
