@@ -1,4 +1,4 @@
-"""fastnn, by its public calls: ``fit``, ``gradient``, ``forward`` and ``predict_one``."""
+"""fastnn, by its public calls: ``fit``, ``gradient``, ``forward``, ``predict_one``, and inside."""
 
 from __future__ import annotations
 
@@ -47,6 +47,31 @@ def _prepare(work: Workload, data: Data, columns: bool) -> Entry | str:
     return Entry(query, lambda A: A.T.ravel())
 
 
+def _prepare_inside(work: Workload, data: Data, threads: int) -> Entry | str:
+    """Return the network inside a user's ``@njit`` loop: nothing of Python from call to call."""
+    if work.kind != "query" or work.m != 1:
+        return "is for one example at a time"
+    import numba
+
+    from fastnn import inside
+
+    net = fastnn.Network(work.sizes, work.hidden, work.loss, work.dtype)
+    net.parameters = flat(data.W, data.b)
+    parameters, layout, memory = inside.parameters(net), inside.layout(net), inside.work(net)
+    out = np.empty(work.sizes[-1], work.dtype)
+
+    @numba.njit
+    def calls(n, parameters, layout, x, out, memory):  # type: ignore[no-untyped-def]
+        for _ in range(n):
+            inside.forward(parameters, layout, x, out, memory)
+
+    def query(n: int) -> np.ndarray:
+        calls(n, parameters, layout, data.X[0], out, memory)
+        return out
+
+    return Entry(query, lambda A: A.ravel())
+
+
 ENTRANTS = [
     Entrant(
         name,
@@ -56,3 +81,6 @@ ENTRANTS = [
     )
     for name, columns in (("fastnn", False), ("fastnn, columns", True))
 ]
+ENTRANTS.append(
+    Entrant("fastnn, in @njit", lambda: fastnn.__version__, lambda: None, _prepare_inside)
+)
