@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import fastnn
+from fastnn import inside
 
 ROOT = Path(__file__).resolve().parent.parent
 MODULES = [
@@ -30,7 +31,7 @@ NEEDS = {
     "fastnn.convert.onnx_reader": "onnx",
     "fastnn.convert.onnx_writer": "onnx",
 }
-OPTIONAL = ("torch", "sklearn", "onnx")
+OPTIONAL = ("torch", "sklearn", "scipy", "onnx")
 # Pages whose snippets use what those before them made.
 ONE_AFTER_ANOTHER = ("docs/populations.md",)
 
@@ -61,8 +62,10 @@ def _public():
                     yield f"{name}.{inner}", thing
         elif callable(found):
             yield name, found
-    for name in ("forward", "predict", "cost", "gradient", "fit", "replicate", "save"):
+    for name in ("forward", "predict", "njit", "cost", "gradient", "fit", "replicate", "save"):
         yield f"Network.{name}", getattr(fastnn.Network, name)
+    for name in inside.__all__:
+        yield f"inside.{name}", getattr(inside, name)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +89,7 @@ def test_the_readme_names_what_exists():
 
 
 def _snippets():
-    pages = ("coming_from_pytorch", "coming_from_scikit_learn", "populations")
+    pages = ("coming_from_pytorch", "coming_from_scikit_learn", "inside_numba", "populations")
     for page in ("README.md", *(f"docs/{name}.md" for name in pages)):
         text = (ROOT / page).read_text(encoding="utf-8")
         blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)

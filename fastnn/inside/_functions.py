@@ -52,7 +52,7 @@ def forward(parameters: Array, layout: Array, x: Array, out: Array, work: Array)
     >>> x = np.array([1.0, 0.0])
     >>> walk(x, 10, inside.parameters(net), inside.layout(net), inside.work(net))
     >>> x.round(3)
-    array([ 1.105, -1.186])
+    array([ 1.538, -0.3  ])
     """
     _check(parameters, layout, work)
     _line("x", x, parameters, layout, 0)
