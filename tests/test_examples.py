@@ -6,7 +6,11 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+
+import fastnn
+from fastnn import inside
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "docs" / "examples"
 # An sdist without docs has nothing to test here.
@@ -126,6 +130,35 @@ def test_forty_points_on_five_folds_and_the_best_together():
     assert r["right_if_agreed"] > 0.98 > 0.9 > r["right_if_not"]
 
 
+@pytest.mark.compiled
+def test_an_evolved_policy_balances_the_pole():
+    r = load("cart_pole").main()
+    assert r["kept"]["at first"] < 0.1 and r["kept"]["evolved"] > 0.9
+    assert r["steps"][:3].mean() < 200 < 400 < r["steps"][-10:].mean()
+
+
+@pytest.mark.compiled
+def test_a_neural_ode_goes_on_where_its_data_end():
+    example = load("neural_ode")
+    data = example.lotka_volterra(14)
+    net = fastnn.Network([2, 5, 2], ["tanh", "identity"], dtype=np.float64)
+    told = net.parameters, inside.layout(net), data
+    gradient, scratch, work = inside.gradient(net), inside.gradient(net), inside.work(net)
+    example.cost_and_gradient(*told, gradient, work)
+
+    def cost(theta):
+        return example.cost_and_gradient(theta, *told[1:], scratch, work)
+
+    for i in range(net.parameters.size):
+        h = 1e-5 * np.eye(net.parameters.size)[i]
+        nudged = (cost(net.parameters + h) - cost(net.parameters - h)) / 2e-5
+        assert gradient[i] == pytest.approx(nudged, abs=1e-7)
+
+    r = example.main()
+    assert r["costs"][-1] < 0.02 < 0.5 < r["costs"][0]
+    assert r["missed"][:81].mean() < 0.06 and r["missed"][81:].mean() < 0.12
+
+
 def test_every_example_is_listed_and_tested():
     names = sorted(path.name for path in EXAMPLES.glob("*.py"))
     readme = (EXAMPLES / "README.md").read_text(encoding="utf-8")
@@ -134,6 +167,7 @@ def test_every_example_is_listed_and_tested():
     assert [name for name in names if f'load("{Path(name).stem}")' not in source] == []
 
 
+@pytest.mark.compiled
 def test_every_picture_is_shown_drawn_and_small(tmp_path):
     pytest.importorskip("matplotlib").use("agg")
     make_pictures = load("make_pictures")

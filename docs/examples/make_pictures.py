@@ -16,6 +16,8 @@ PICTURES = (
     "regularization.svg",
     "autoencoder.png",
     "grid_search.svg",
+    "cart_pole.svg",
+    "neural_ode.svg",
 )
 
 STYLE = {
