@@ -119,6 +119,17 @@ def test_preprocessing_becomes_a_part_of_the_first_layer(steps, dtype):
     assert np.abs(found - np.stack([plain(x) for x in X.T])).max() > 0.01
 
 
+def test_universal_functions():
+    net = network([3, 5, 2], "tanh")
+    f, X = net.njit(), normal(7, 3)
+
+    @numba.guvectorize("void(float64[:], float64[:], float64[:])", "(n),(m)->(m)", nopython=True)
+    def outputs(x, like, out):
+        f(x, out)
+
+    np.testing.assert_allclose(outputs(X, np.empty(2)), net.forward(X.T).T, rtol=0, atol=1e-14)
+
+
 def test_there_must_be_preprocessing_to_take_in():
     with pytest.raises(ValueError, match="net.preprocessing is empty"):
         network([2, 1], "tanh").njit(preprocessing=True)

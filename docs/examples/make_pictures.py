@@ -18,6 +18,7 @@ PICTURES = (
     "grid_search.svg",
     "cart_pole.svg",
     "neural_ode.svg",
+    "slab.svg",
 )
 
 STYLE = {
