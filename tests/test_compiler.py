@@ -216,7 +216,7 @@ def test_nothing_compiles_and_no_thread_starts_at_import(tmp_path):
     code = """
         import threading, time
         begin = time.perf_counter()
-        import fastnn, fastnn.backends.cpu
+        import fastnn, fastnn.backends.cpu, fastnn.inside
         from numba.core.dispatcher import Dispatcher
         import gc
         compiled = [d for d in gc.get_objects() if isinstance(d, Dispatcher) and d.overloads

@@ -72,6 +72,25 @@ def test_callers_are_kept_on_disk(tmp_path):
     assert again == "by_others 1 0\nby_argument 1 0\nby_arrays 1 0\n"
 
 
+def test_other_kernels_are_another_type(tmp_path):
+    use = """
+        import sys
+        from fastnn.kernels.cpu import compiler
+        if len(sys.argv) > 1:
+            digest = sys.argv[1]
+            compiler.source_digest = lambda: digest
+        import numpy as np, fastnn
+        from callers import by_argument
+        f = fastnn.Network([3, 5, 2], ["tanh", "identity"]).njit()
+        by_argument(f, np.ones(3, np.float32), np.ones(2, np.float32))
+        print(sum(by_argument.stats.cache_hits.values()))
+    """
+    (tmp_path / "callers.py").write_text(textwrap.dedent(CALLERS))
+    told = {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    found = [python(use, tmp_path, *digest, **told) for digest in ((), ("0",), ("0",), ())]
+    assert "".join(found) == "0\n0\n1\n1\n"
+
+
 def test_a_global_frozen_network_is_not_kept_and_numba_says_so(tmp_path):
     module = """
         import numba, numpy as np, fastnn

@@ -22,18 +22,22 @@ from numba.extending import (
 from numba.np.arrayobj import populate_array
 
 from ..kernels.cpu import inside as kernels
-from ..kernels.cpu.compiler import OPTIONS
+from ..kernels.cpu.compiler import OPTIONS, source_digest
 from ..kernels.cpu.inside import LAYERS, SIZES
 from ._compiled import _expected, _writable
 from ._frozen import Frozen
 
 
 class FrozenType(types.Type):
-    """The type of a frozen network: its parameters' type is all that it depends on."""
+    """The type of a frozen network: that of its parameters, and which kernels it is answered by.
+
+    Numba finds what it keeps on disk by the types of the arguments: with other kernels, a function
+    that takes a frozen network is compiled anew.
+    """
 
     def __init__(self, dtype: Any) -> None:
         self.dtype = dtype
-        super().__init__(name=f"fastnn.inside.Frozen({dtype})")
+        super().__init__(name=f"fastnn.inside.Frozen({dtype}, kernels {source_digest()})")
 
     @property
     def members(self) -> list[tuple[str, Any]]:
