@@ -406,6 +406,10 @@ def test_what_must_be_contiguous_or_writable_and_is_not():
             wide = np.repeat(right[name], 2)
             with pytest.raises(ValueError, match=f"{name} is not contiguous"):
                 function(**right | {name: wide[::2]})
+        for name, array in right.items():
+            odd = np.empty(array.nbytes + 1, np.uint8)[1:].view(array.dtype).reshape(array.shape)
+            with pytest.raises(ValueError, match=f"{name} is not aligned"):
+                function(**right | {name: odd})
         for name in written & right.keys():
             frozen = right[name].copy()
             frozen.flags.writeable = False

@@ -293,6 +293,8 @@ def _typed(name: str, array: object, dtype: np.dtype[Any], dimensions: int) -> A
         raise TypeError(f"{name} has type {array.dtype}, but expected is {dtype}")
     if array.ndim != dimensions:
         raise ValueError(f"{name} has shape {array.shape}; expected {dimensions} dimensions")
+    if not array.flags.aligned:
+        raise ValueError(f"{name} is not aligned to its type in memory: pass a copy of it")
     return array
 
 
@@ -322,8 +324,9 @@ def _line(name: str, array: object, parameters: Array, layout: Array, layer: int
 
 def _check(parameters: object, layout: object, work: object) -> None:
     """Raise unless these three belong together."""
-    if not isinstance(parameters, np.ndarray) or parameters.dtype not in (np.float32, np.float64):
-        found = parameters.dtype if isinstance(parameters, np.ndarray) else type(parameters)
+    dtype = parameters.dtype if isinstance(parameters, np.ndarray) else None
+    if not isinstance(parameters, np.ndarray) or dtype not in (np.float32, np.float64):
+        found = dtype or type(parameters).__name__
         raise TypeError(f"parameters must be an array of float32 or float64, got {found}")
     _flat("parameters", parameters, parameters.dtype)
     told = _flat("layout", layout, np.dtype(np.int64))
