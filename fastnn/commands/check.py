@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from .. import cuda_driver
 from .. import functional as F
-from ..device import computing, use_device
+from ..device import computing, selected, use_device
 from ..kernels import reference as R
 from ..kernels.codes import ACTIVATIONS, LOSSES, OPTIMIZERS
 from ..network import Network
