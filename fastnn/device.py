@@ -135,7 +135,15 @@ def selected(device: str | None = None) -> str:
     """Return the name of the device that a call with this ``device`` argument would use."""
     asked = device, _context.get(), os.environ.get(VARIABLE)
     name = _KNOWN_ANSWERS.get(asked)
-    return choose(*asked, _missing_for(*asked)) if name is None else name
+    return _present(choose(*asked, _missing_for(*asked))) if name is None else name
+
+
+def _present(name: str) -> str:
+    """Return the name of a device, if it is not that of a GPU beyond the last one."""
+    family, _, index = name.partition(":")
+    if family == "cuda" and int(index) >= (count := len(cuda_driver.gpus())):
+        raise DeviceError(f"{name!r} is not here: there are {count} GPUs, the first is 'cuda:0'")
+    return name
 
 
 def _missing_for(*asked: object) -> Mapping[str, str]:
@@ -160,12 +168,7 @@ def backend(device: str | None = None) -> Any:
 def _functions(name: str) -> Any:
     family, _, index = name.partition(":")
     module = import_module(f"fastnn.backends.{family}")
-    if not index:
-        return module
-    count = len(cuda_driver.gpus())
-    if int(index) >= count:
-        raise DeviceError(f"{name!r} is not here: there are {count} GPUs, the first is 'cuda:0'")
-    return module.on(int(index))
+    return module.on(int(index)) if index else module
 
 
 @contextmanager
@@ -203,7 +206,7 @@ def use_device(device: str) -> Iterator[str]:
     ('numpy', array([0.5]))
     """
     name = parse(device, "use_device")
-    chosen = choose(None, name, None, _missing_for(name))
+    chosen = _present(choose(None, name, None, _missing_for(name)))
     token = _context.set(device)
     try:
         yield chosen

@@ -188,6 +188,10 @@ def test_softmax_does_not_overflow():
 def test_another_gpu_than_there_is():
     with pytest.raises(DeviceError, match="there are 1 GPUs"):
         F.relu([[1.0]], device="cuda:3")
+    with pytest.raises(DeviceError, match="there are 1 GPUs"), fastnn.use_device("cuda:3"):
+        pass
+    with pytest.raises(DeviceError, match="there are 1 GPUs"):
+        fastnn.Network([1, 1], ["tanh"], device="cuda:3")
 
 
 def test_the_simulator_is_listed():
