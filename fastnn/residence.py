@@ -166,7 +166,7 @@ def view(name: str, value: Any, types: Sequence[np.dtype[Any]] = check.FLOATS) -
         interface["typestr"],
         interface.get("strides"),
         address,
-        driver.device_of(address) if address else 0,
+        driver.device_of(value, address) if address else 0,
         interface.get("stream") or _current_stream(value),
         readonly,
     )
@@ -318,8 +318,9 @@ def _numba_array(
 ) -> Any:
     driver = _driver()
     with driver.gpu(beside.device):
-        stream = driver.stream_of(beside.stream)
-        return driver.cuda.device_array(shape, dtype, order=order, stream=stream)
+        told = {"order": order, "stream": driver.stream_of(beside.stream)}
+        size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+        return driver.allocated(lambda: driver.cuda.device_array(shape, dtype, **told), size)
 
 
 def _cupy_array(

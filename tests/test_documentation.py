@@ -23,8 +23,9 @@ MODULES = [
 
 
 # What the examples of a module need beside fastnn, and what code that is read here may import.
+CUDA = ("", "_calls", "_networks", "_streaming", "_training")
 NEEDS = {
-    "fastnn.backends.cuda": "numba_cuda",
+    **{f"fastnn.backends.cuda{part}": "numba_cuda" for part in CUDA},
     "fastnn.plotting": "matplotlib",
     "fastnn.convert.scikit": "sklearn",
     "fastnn.convert.pytorch": "torch",

@@ -565,7 +565,7 @@ def method_refused(call, error, *words, **arrays):
         (np.ma.masked_array(ones(2, 4)), TypeError, ("X", "masked")),
         ([[1.0, 2.0], [3.0]], ValueError, ("X", "rectangular")),
         (None, TypeError, ("X", "object")),
-        (OnGpu((2, 4)), TypeError, ("X", "GPU")),
+        (OnGpu((2, 4)), DeviceError, ("X", "GPU")),
     ],
     ids=lambda v: str(v)[:30],
 )
@@ -585,7 +585,7 @@ def test_bad_examples(name, bad, error, words):
         (Y.astype(np.float32), TypeError, ("Y", "float32", "float64")),
         (Y.astype(complex), TypeError, ("Y", "complex128")),
         (np.ma.masked_array(Y), TypeError, ("Y", "masked")),
-        (OnGpu((1, 4)), TypeError, ("Y", "GPU")),
+        (OnGpu((1, 4)), DeviceError, ("Y", "GPU")),
         (None, TypeError, ("Y", "object")),
         ([[0, 1], [1]], ValueError, ("Y", "rectangular")),
         (np.empty((1, 0)), ValueError, ("Y is empty", (1, 0))),
@@ -610,7 +610,7 @@ BAD_WEIGHTS = [
     (["1"] * 4, TypeError, ("sample_weight", "<U1")),
     ([1, None, 1, 1], TypeError, ("sample_weight", "object")),
     (np.ma.masked_array(ones(4)), TypeError, ("sample_weight", "masked")),
-    (OnGpu((4,)), TypeError, ("sample_weight", "GPU")),
+    (OnGpu((4,)), DeviceError, ("sample_weight", "GPU")),
     ("balanced", TypeError, ("sample_weight", "<U8")),
 ]
 

@@ -261,12 +261,12 @@ class LayerSteps(Steps):
         return self._batches[m]
 
     def once(self, purpose: int) -> None:  # noqa: D102
-        self._batch(self.batch).put(purpose)
+        self._batch(self.batch).put(self, purpose)
 
     def take(self, steps: int, start: int) -> None:  # noqa: D102
         for _ in range(steps):
             m = min(self.batch, self.m - start)
-            self._batch(m).step()
+            self._batch(m).step(self)
             start = (start + m) % self.m
 
 
@@ -274,27 +274,28 @@ class _LayerBatch:
     """The memory and the launches for batches of m examples."""
 
     def __init__(self, steps: LayerSteps, found: list[layers.Layer], m: int) -> None:
-        self._steps, self._layers, self._m = steps, found, m
+        # Not the steps, who keep this one: memory would wait for Python to find the cycle.
+        self._layers, self._m = found, m
         self._memory = layers.Batch(found, m, steps.real, steps.stream, keeps=True)
         self._X = driver.empty(steps.sizes[0] * m, steps.real, steps.stream)
         self._recording: driver.Recording | None = None
         self._warm = False
 
-    def step(self) -> None:
+    def step(self, steps: LayerSteps) -> None:
         """Take a step of training."""
         if self._recording is None and not self._warm:
             # The first one compiles the kernels, which cannot be recorded; nor can what CuPy does.
             self._warm = not layers.by_blas(self._layers, self._m)
-            self.put(training.STEPS)
+            self.put(steps, training.STEPS)
             return
         if self._recording is None:
-            put = self.put
-            self._recording = driver.Recording(self._steps.stream, lambda: put(training.STEPS))
+            put = partial(self.put, steps, training.STEPS)
+            self._recording = driver.Recording(steps.stream, put)
         self._recording.launch()
 
-    def put(self, purpose: int) -> None:
+    def put(self, steps: LayerSteps, purpose: int) -> None:
         """Put the launches of a step on the stream."""
-        steps, m = self._steps, self._m
+        m = self._m
         stream, net, space, now = steps.stream, steps.net, steps.space, steps.now
         examples, parameters = steps.examples, Place(net.parameters)
         rows, key = examples.X_feature == 1, steps.rule.key

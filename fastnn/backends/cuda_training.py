@@ -70,7 +70,6 @@ class Training:
             self._put(taken)
             self._note(taken)
             steps -= taken
-        self._bring()
 
     def _left(self) -> int:
         counts, m = self._progress.counts, self._m
@@ -109,10 +108,14 @@ class Training:
         return (start // self._batch + steps) % of_an_epoch * self._batch
 
     def _note(self, steps: int) -> None:
-        """Wait for the steps, and record what they cost."""
-        progress, m = self._progress, self._m
-        costs = self._steps.space.costs.copy_to_host(stream=self._stream)
+        """Wait for the steps; bring back what they cost, the parameters and the moments."""
+        progress, m, space = self._progress, self._m, self._steps.space
+        brought = space.costs, self._steps.net.parameters, space.state, space.snapshot
+        found = [values.copy_to_host(stream=self._stream) for values in brought]
         driver.wait_for(self._stream)
+        # All at once, so that Ctrl-C hardly finds a part of it done.
+        costs, self._parameters[...] = found[0], found[1]
+        progress.state[...], progress.snapshot[...] = found[2].reshape(2, -1), found[3]
         self._order.keep()
         counts = progress.counts
         for J in costs[:steps].tolist():
@@ -126,18 +129,6 @@ class Training:
                 progress.cost[0] = 0
                 counts[1] += 1
                 counts[2] = 0
-
-    def _bring(self) -> None:
-        """Bring back the parameters, the moments and the snapshot."""
-        steps, progress = self._steps, self._progress
-        found = [
-            values.copy_to_host(stream=self._stream)
-            for values in (steps.net.parameters, steps.space.state, steps.space.snapshot)
-        ]
-        driver.wait_for(self._stream)
-        self._parameters[...] = found[0]
-        progress.state[...] = found[1].reshape(2, -1)
-        progress.snapshot[...] = found[2]
 
 
 class _Order:

@@ -176,9 +176,10 @@ def blocks(real: Any) -> SimpleNamespace:
                     acc[r * V + c] += b[r] * a[c]
 
     @device
-    def put_row(S, at, acc, r, add):
+    def put_row(S, at, acc, r, add, v):
         for c in range(V):
-            store(S, at + c, acc[r * V + c] + add)
+            v[c] = acc[r * V + c] + add
+        copy16(S, at, v, 0)
 
     @device
     def linear(S, net, l, groups, pitch, wide, t, acc, a, b):
@@ -195,13 +196,13 @@ def blocks(real: Any) -> SimpleNamespace:
                 place + min(third, n - 1) * n_in, place + min(fourth, n - 1) * n_in, n_in, wide,
                 a, b,
             )  # fmt: skip
-            put_row(S, target + row * pitch, acc, 0, value(W, biases + row))
+            put_row(S, target + row * pitch, acc, 0, value(W, biases + row), a)
             if second < n:
-                put_row(S, target + second * pitch, acc, 1, value(W, biases + second))
+                put_row(S, target + second * pitch, acc, 1, value(W, biases + second), a)
             if third < n:
-                put_row(S, target + third * pitch, acc, 2, value(W, biases + third))
+                put_row(S, target + third * pitch, acc, 2, value(W, biases + third), a)
             if fourth < n:
-                put_row(S, target + fourth * pitch, acc, 3, value(W, biases + fourth))
+                put_row(S, target + fourth * pitch, acc, 3, value(W, biases + fourth), a)
 
     @device
     def softmax_rows(S, target, source, n, pitch, width, scratch, t):
@@ -290,10 +291,12 @@ def blocks(real: Any) -> SimpleNamespace:
         return total
 
     @device
-    def error_row(S, at, acc, r, plain):
+    def error_row(S, at, acc, r, plain, v):
+        copy16(v, 0, S, at)
         for c in range(V):
             d = acc[r * V + c]
-            store(S, at + c, d if plain else d * value(S, at + c))
+            v[c] = d if plain else d * v[c]
+        copy16(S, at, v, 0)
 
     @device
     def softmax_errors(S, target, A, n, pitch, width, scratch, t):
@@ -328,13 +331,13 @@ def blocks(real: Any) -> SimpleNamespace:
                 left = n_in - row
                 columns_of_w(acc, S, source, pitch, W, place + row, n_in, n, left, wide, a, b)
                 to = target + row * pitch
-                error_row(S, to, acc, 0, plain)
+                error_row(S, to, acc, 0, plain, a)
                 if left > 1:
-                    error_row(S, to + pitch, acc, 1, plain)
+                    error_row(S, to + pitch, acc, 1, plain, a)
                 if left > 2:
-                    error_row(S, to + 2 * pitch, acc, 2, plain)
+                    error_row(S, to + 2 * pitch, acc, 2, plain, a)
                 if left > 3:
-                    error_row(S, to + 3 * pitch, acc, 3, plain)
+                    error_row(S, to + 3 * pitch, acc, 3, plain, a)
             barrier()
             if plain:
                 A = inputs_of(net, l) * pitch

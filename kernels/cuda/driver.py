@@ -12,10 +12,10 @@ it.
 from __future__ import annotations
 
 import functools
+import gc
 import threading
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,9 +36,9 @@ SIMULATED = bool(config.ENABLE_CUDASIM)
 ALIGNMENT = None if SIMULATED else 16
 BYTES = 16
 
-# Shared memory of a block that every GPU has, and what those of compute capability 8.0 and later
-# have at least, with some to spare for what a kernel declares itself.
-SURELY_SHARED, MOST_SHARED = 48 * 1024, 96 * 1024
+# Shared memory of a block that needs no asking for, and what every GPU of compute capability 7.5
+# and later gives, both with 1 KiB to spare for what a kernel declares itself.
+SURELY_SHARED, MOST_SHARED = 47 * 1024, 63 * 1024
 
 # Threads of a block that works value by value or sums. The simulator runs each thread of a GPU as
 # one of Python's: few of them let small arrays cross the borders of blocks.
@@ -47,6 +47,8 @@ THREADS = 4 if SIMULATED else 256
 TEAM = 4 if SIMULATED else 128
 # Blocks that a kernel that strides over its grid is started with at most.
 MOST_BLOCKS = 3 if SIMULATED else 4096
+# The most blocks of a grid in its second dimension.
+MOST_DOWN = 2 if SIMULATED else 65535
 
 
 class Place(NamedTuple):
@@ -69,7 +71,7 @@ class Kernel:
         self._limits = limits
         self.signature = signature
         self.functions = functools.cache(self._make)
-        self.compiled = functools.cache(self._jit)
+        self._jitted = functools.cache(self._jit)
         self._factory = factory
         self._allowed: dict[tuple[Any, int], int] = {}
 
@@ -88,7 +90,11 @@ class Kernel:
         threads, of_float32, of_float64 = self._limits
         return threads, of_float32 if real is np.float32 else of_float64
 
-    def _jit(self, real: Any) -> Any:
+    def compiled(self, real: Any) -> Any:
+        """Return Numba's dispatcher, for GPUs of the current one's compute capability."""
+        return self._jitted(real, compute_capability())
+
+    def _jit(self, real: Any, capability: Any) -> Any:
         function = self.functions(real)
         if SIMULATED:
             return cuda.jit(function)
@@ -145,7 +151,12 @@ class Kernel:
 
         attribute = bindings.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
         function = self._overload(real)._codelibrary.get_cufunc().kernel.handle
-        _done(bindings.cuKernelSetAttribute(attribute, shared, function, gpu))
+        (error,) = bindings.cuKernelSetAttribute(attribute, shared, function, gpu)
+        if int(error) != 0:
+            raise RuntimeError(
+                f"{self.name} needs {shared:,} bytes of shared memory a block, which cuda:{gpu}"
+                " does not give: GPUs of compute capability 7.5 and later do"
+            )
         self._allowed[real, gpu] = shared
 
     def _configured(self, real: Any, grid: Any, threads: int, stream: Any, shared: int = 0) -> Any:
@@ -268,6 +279,11 @@ def gpu(index: int) -> Any:
     return cuda.gpus[index]
 
 
+def compute_capability() -> Any:
+    """Return that of the current GPU: machine code is for one."""
+    return None if SIMULATED else tuple(cuda.get_current_device().compute_capability)
+
+
 def current_gpu() -> int:
     """Return the number of the current GPU."""
     return 0 if SIMULATED else int(cuda.get_current_device().id)
@@ -289,18 +305,25 @@ def wait_for(stream: Any) -> None:
         stream.synchronize()
 
 
+# While a stream is recorded, no other thread may begin to, nor wait for all of the GPU.
+_recording = threading.Lock()
+
+
 def new_stream() -> Any:
-    """Return a stream of one's own, once all that was put on any stream before is done."""
-    cuda.synchronize()
+    """Return a stream of one's own, whose work follows what is on the default stream now."""
     if SIMULATED:
         return cuda.stream()
     from cuda.bindings import driver as bindings
 
-    # One that does not wait for the default stream, which nobody could use while it is recorded.
+    # One that does not wait for the default stream by itself: nobody could use that one while this
+    # is recorded.
     flags = bindings.CUstream_flags.CU_STREAM_NON_BLOCKING
     handle = _done(bindings.cuStreamCreate(flags))
     stream = cuda.external_stream(int(handle))
     weakref.finalize(stream, bindings.cuStreamDestroy, handle)
+    before = Event()
+    before.record(0)
+    before.wait(stream)
     return stream
 
 
@@ -319,25 +342,28 @@ class Recording:
     """
 
     def __init__(self, stream: Any, put: Callable[[], None]) -> None:
-        self._stream, self._put, self._graph = stream, put, None
+        self._stream, self._graph = stream, None
+        self._put: Callable[[], None] | None = put
         if SIMULATED:
             return
         from cuda.bindings import driver as bindings
 
+        self._put = None  # what it works on would else live as long as this
         mode = bindings.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_RELAXED
         handle = int(stream)
-        _done(bindings.cuStreamBeginCapture(handle, mode))
-        try:
-            put()
-        finally:
-            graph = _done(bindings.cuStreamEndCapture(handle))
+        with _recording, cuda.defer_cleanup():
+            _done(bindings.cuStreamBeginCapture(handle, mode))
+            try:
+                put()
+            finally:
+                graph = _done(bindings.cuStreamEndCapture(handle))
         self._graph = _done(bindings.cuGraphInstantiate(graph, 0))
         _done(bindings.cuGraphDestroy(graph))
         weakref.finalize(self, bindings.cuGraphExecDestroy, self._graph)
 
     def launch(self) -> None:
         """Do it again."""
-        if self._graph is None:
+        if self._put is not None:
             self._put()
             return
         from cuda.bindings import driver as bindings
@@ -348,11 +374,22 @@ class Recording:
 _OUT_OF_MEMORY = 2
 
 
-@contextmanager
-def _allocating(size: int) -> Iterator[None]:
-    """Say which GPU has too little memory, and how much there is."""
+def allocated(make: Callable[[], Any], size: int) -> Any:
+    """Return the memory that ``make`` returns, of so many bytes.
+
+    Raises
+    ------
+    MemoryError
+        If the GPU has not so much, whatever Python had yet to give back included.
+    """
     try:
-        yield
+        return make()
+    except Exception as error:
+        if getattr(error, "code", None) != _OUT_OF_MEMORY:
+            raise
+    gc.collect()
+    try:
+        return make()
     except Exception as error:
         if getattr(error, "code", None) != _OUT_OF_MEMORY:
             raise
@@ -376,8 +413,8 @@ def empty(count: int, real: Any, stream: Any) -> Any:
     MemoryError
         If the GPU has not so much.
     """
-    with _allocating(count * np.dtype(real).itemsize):
-        return cuda.device_array(count, real, stream=stream)
+    size = count * np.dtype(real).itemsize
+    return allocated(lambda: cuda.device_array(count, real, stream=stream), size)
 
 
 def send(values: Any, stream: Any) -> Any:
@@ -388,8 +425,7 @@ def send(values: Any, stream: Any) -> Any:
     MemoryError
         If the GPU has not so much.
     """
-    with _allocating(values.nbytes):
-        return cuda.to_device(values, stream=stream)
+    return allocated(lambda: cuda.to_device(values, stream=stream), values.nbytes)
 
 
 class Event:
@@ -469,15 +505,19 @@ def interface_of(array: Any) -> dict[str, Any]:
     return {**array._ary.__array_interface__, "stream": None}
 
 
-def device_of(place: int) -> int:
-    """Return the number of the GPU in whose memory an address is."""
+def device_of(array: Any, place: int) -> int:
+    """Return the number of the GPU in whose memory an array is, which begins at that address."""
     if SIMULATED:
         return 0
+    if is_own(array):
+        return int(array.gpu_data.context.device.id)
     from cuda.bindings import driver as bindings
 
     ordinal = bindings.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
-    with cuda.gpus[0]:  # the driver must have been started
-        error, found = bindings.cuPointerGetAttribute(ordinal, place)
-    if error != bindings.CUresult.CUDA_SUCCESS:
+    error, found = bindings.cuPointerGetAttribute(ordinal, place)
+    if int(error) != 0:
+        with cuda.gpus[0]:  # a context, where the thread has none
+            error, found = bindings.cuPointerGetAttribute(ordinal, place)
+    if int(error) != 0:
         raise ValueError(f"address {place:#x} is in no GPU's memory: {error.name}")
     return int(found)

@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from . import blas, linear
-from .driver import THREADS, Place, blocks_for, cuda, empty, kernel, real_of
+from .driver import MOST_DOWN, THREADS, Place, blocks_for, cuda, empty, kernel, real_of
 from .dropout import drop
 from .losses import example_at
 from .memory import store, value
@@ -46,7 +46,7 @@ def gather(stream: Any, out: Any, examples: Examples, n: int, m: int, now: Any) 
     """Copy the m examples of a step, (n, m), or (m, n) where theirs are rows."""
     rows = examples.X_feature == 1
     across, along = (n, m) if rows else (m, n)
-    grid = (blocks_for(across, THREADS), min(along, 65535))
+    grid = (blocks_for(across, THREADS), min(along, MOST_DOWN))
     _gather.launch(grid, THREADS, stream, real_of(out), out, examples, n, m, now)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from ..codes import IDENTITY, SOFTMAX
 from . import blas
 from .activations import activation_backward, activation_forward, pieces
-from .driver import THREADS, Place, cuda, device, empty, kernel, real_of
+from .driver import MOST_DOWN, THREADS, Place, cuda, device, empty, kernel, real_of
 from .memory import store, value
 from .product import Product, matrix, slice_depth, slices_for
 from .sums import row_cut, row_sums, slice_sums, sum_slices
@@ -77,7 +77,7 @@ def _add_bias(real):
 def add_bias(stream: Any, Z: Place, b: Place, n: int, m: int) -> None:
     """Z := Z + b, (n, m) + (n, 1)."""
     # One block along a row: as many rows as there are keep a GPU busy.
-    grid = (1, min(n, 65535))
+    grid = (1, min(n, MOST_DOWN))
     _add_bias.launch(grid, THREADS, stream, real_of(Z.values), *Z, *b, n, m)
 
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from .driver import (
     ALIGNMENT,
+    MOST_DOWN,
     SIMULATED,
     Kernel,
     Place,
@@ -297,6 +298,8 @@ class Product:
         bias, other = bias or C, other or C
         width = tile.width(real)
         grid = (-(-columns // width), -(-rows // width), slices)
+        if not SIMULATED and grid[1] > MOST_DOWN:
+            raise ValueError(f"a product with {rows} rows is too large for a GPU here")
         wide = int(is_wide(C, pitch) and is_wide(other, pitch) and is_wide(C, apart or 0))
         self._kernels[tile].launch(
             grid, tile.threads, stream, real,

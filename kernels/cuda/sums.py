@@ -9,6 +9,7 @@ from typing import Any
 
 from .driver import (
     ALIGNMENT,
+    MOST_DOWN,
     SIMULATED,
     THREADS,
     Place,
@@ -74,15 +75,16 @@ def _slice_sums(real):
         group = THREADS // lanes
         # Threads side by side read what stands side by side.
         unit, lane = (t // lanes, t % lanes) if by_example == 1 else (t % group, t // group)
-        i = cuda.blockIdx.y * group + unit
         begin = cuda.blockIdx.x * length
-        end = min(m, begin + length) if i < n else begin
-        total = real(0)
-        for j in range(begin + lane, end, lanes):
-            total += value(A, place + i * by_feature + j * by_example)
-        total = summed(shared, total, unit * lanes + lane, lane, lanes)
-        if lane == 0 and i < n:
-            store(parts, parts_place + cuda.blockIdx.x * apart + i, total)
+        for first in range(cuda.blockIdx.y * group, n, cuda.gridDim.y * group):
+            i = first + unit
+            end = min(m, begin + length) if i < n else begin
+            total = real(0)
+            for j in range(begin + lane, end, lanes):
+                total += value(A, place + i * by_feature + j * by_example)
+            total = summed(shared, total, unit * lanes + lane, lane, lanes)
+            if lane == 0 and i < n:
+                store(parts, parts_place + cuda.blockIdx.x * apart + i, total)
 
     return function
 
@@ -119,9 +121,10 @@ def slice_sums(
     """
     lanes = lanes_for(n, m, rows)
     by_feature, by_example = (1, n) if rows else (m, 1)
+    grid = (-(-m // length), min(-(-n // (THREADS // lanes)), MOST_DOWN))
     _slice_sums.launch(
-        (-(-m // length), -(-n // (THREADS // lanes))), THREADS, stream, real_of(A.values),
-        *parts, apart, *A, n, m, by_feature, by_example, lanes, length,
+        grid, THREADS, stream, real_of(A.values), *parts, apart, *A, n, m, by_feature, by_example,
+        lanes, length,
     )  # fmt: skip
 
 

@@ -63,6 +63,8 @@ def stand_in(monkeypatch):
     found = SimpleNamespace(compute_capability=(9, 0))
     dispatcher = importlib.import_module("numba.cuda.dispatcher")
     monkeypatch.setattr(dispatcher, "get_current_device", lambda: found)
+    driver = importlib.import_module("fastnn.kernels.cuda.driver")
+    monkeypatch.setattr(driver, "compute_capability", lambda: found.compute_capability)
 
 
 def compiled(kernel, real, capability, output):

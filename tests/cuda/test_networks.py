@@ -6,7 +6,9 @@ shapes cross the borders of blocks, pieces and batches, which are small in the s
 
 from __future__ import annotations
 
+import gc
 import importlib
+import weakref
 
 import numpy as np
 import pytest
@@ -386,3 +388,47 @@ def test_a_gpu_without_memory_says_so(monkeypatch):
     monkeypatch.undo()
     with fastnn.use_device("cuda"):
         assert network([3, 2]).forward(np.zeros((3, 4), np.float32)).shape == (2, 4)
+
+
+def test_what_is_brought_back_is_of_one_moment(monkeypatch):
+    # Ctrl-C while results are brought back: the parameters are those of the last epoch noted.
+    training = importlib.import_module("fastnn.backends.cuda_training")
+    put, calls = training.Training._put, []
+
+    def interrupted(self, steps):
+        calls.append(steps)
+        put(self, steps)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(training.Training, "_put", interrupted)
+    net, other = network([3, 5, 1]), network([3, 5, 1])
+    X, Y, _ = examples(net, 30)
+    history = net.fit(X, Y, epochs=50, batch_size=15)
+    assert history.stopped == "interrupted"
+    monkeypatch.undo()
+    other.fit(X, Y, epochs=len(history.cost), batch_size=15)
+    assert net.parameters.tobytes() == other.parameters.tobytes()
+
+
+@pytest.mark.parametrize("sizes", [[3, 5, 1], WIDE], ids=str)
+def test_memory_of_a_fit_needs_no_collector(sizes):
+    networks = importlib.import_module("fastnn.backends.cuda_networks")
+    made = []
+    create = networks.Steps.__init__
+    gc.collect()
+    gc.disable()
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+
+            def noted(self, *arguments):
+                create(self, *arguments)
+                made.append(weakref.ref(self))
+
+            patch.setattr(networks.Steps, "__init__", noted)
+            net = network(sizes)
+            X, Y, _ = examples(net, 9)
+            net.gradient(X, Y)
+            assert [found() for found in made] == [None]
+    finally:
+        gc.enable()
