@@ -19,7 +19,7 @@ from .optimizers import Optimizer
 from .progress import counter
 from .schedules import ReduceOnPlateau, Schedule
 from .shared_examples import SharedExamples
-from .side_by_side import run_all
+from .side_by_side import Report, run_all
 from .threads import count, share
 from .training import Prepared, prepared
 
@@ -149,7 +149,34 @@ def fit_many(
     if sum(fit.operations for fit in fits) < _WORTH_THREADS * len(fits):
         at_once = 1
     with counter(progress, len(fits)) as report:
-        return run_all(fits, at_once, report)
+        if on_host:
+            return run_all(fits, at_once, report)
+        return _on_gpus(fits, report)
+
+
+def _on_gpus(fits: Sequence[Prepared], report: Report) -> list[History]:
+    """Run the fits: all that a GPU takes at once, then the others, one after another."""
+    found: dict[int, History] = {}
+    why = ""
+    devices = [selected(fit.network.device) for fit in fits]
+    for device in dict.fromkeys(name for name in devices if name.startswith("cuda")):
+        together = backend(device).populations
+        some = [i for i, name in enumerate(devices) if name == device and together.takes(fits[i])]
+        for place, history in together.fit_many([fits[i] for i in some]):
+            found[some[place]] = history
+            if history.stopped == "interrupted":
+                why = "interrupted"
+            elif report(len(found), some[place], history):
+                why = why or "progress"
+    left = [i for i in range(len(fits)) if i not in found]
+    if why:
+        return [found.get(i) or History(stopped=why) for i in range(len(fits))]
+
+    def note(done: int, place: int, history: History) -> Any:
+        return report(len(found) + done, left[place], history)
+
+    found |= dict(zip(left, run_all([fits[i] for i in left], 1, note), strict=True))
+    return [found[i] for i in range(len(fits))]
 
 
 def _networks(networks: Iterable[Network]) -> list[Network]:

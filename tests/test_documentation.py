@@ -23,7 +23,7 @@ MODULES = [
 
 
 # What the examples of a module need beside fastnn, and what code that is read here may import.
-CUDA = ("", "_calls", "_networks", "_streaming", "_training")
+CUDA = ("", "_calls", "_networks", "_populations", "_streaming", "_training")
 NEEDS = {
     **{f"fastnn.backends.cuda{part}": "numba_cuda" for part in CUDA},
     "fastnn.plotting": "matplotlib",

@@ -18,6 +18,7 @@ from ..kernels.codes import ACTIVATIONS, LOSSES
 from ..kernels.cuda import activations, driver, layout, linear, losses, optimizers
 from ..kernels.cuda.driver import Place
 from ..residence import DeviceArray
+from . import cuda_populations as populations
 from .cuda_calls import AnyArray, Call, pair
 from .cuda_networks import costs, network_cost, network_forward, predictor
 from .cuda_training import trainer
@@ -227,4 +228,6 @@ def on(index: int) -> Any:
 
         return run
 
-    return SimpleNamespace(**{function.__name__: there(function) for function in _FUNCTIONS})
+    many = SimpleNamespace(takes=populations.takes, fit_many=there(populations.fit_many))
+    functions = {function.__name__: there(function) for function in _FUNCTIONS}
+    return SimpleNamespace(**functions, populations=many)

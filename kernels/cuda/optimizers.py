@@ -208,12 +208,12 @@ def noting(real: Any) -> Any:
     summed = meet(plus)
 
     @device
-    def cost_of(rule, space, tickets, examples, half, shared, t):
+    def cost_of(penalised, space, tickets, examples, half, shared, t):
         total, penalty = real(0), real(0)
         for i in range(t, tickets, TEAM):
             total += value(space.totals, half * space.tickets + i)
         total = summed(shared, total, t, t, TEAM)
-        if rule.l1 != real(0) or rule.l2 != real(0):
+        if penalised:
             for i in range(t, space.ranges, TEAM):
                 penalty += value(space.penalties, half * space.ranges + i)
             penalty = summed(shared, penalty, t, t, TEAM)
@@ -291,7 +291,8 @@ def _note(real):
         stop = min(start + batch, m)
         if piece:
             tickets = (stop - start + piece - 1) // piece
-        J = cost_of(rule, space, tickets, stop - start, 0, shared, t)
+        penalised = rule.l1 != real(0) or rule.l2 != real(0)
+        J = cost_of(penalised, space, tickets, stop - start, 0, shared, t)
         if t == 0:
             store(space.costs, value(now, ROW), J)
             store(now, START, stop if stop < m else 0)

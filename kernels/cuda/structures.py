@@ -102,6 +102,35 @@ class Space(NamedTuple):
     told: Any  # (steps, TOLD): the numbers of each step of a launch
 
 
+class Population(NamedTuple):
+    """Many networks, whose arrays follow one another: ``populations`` says where each begins."""
+
+    whole: Any  # (K, WHOLE)
+    numbers: Any  # (K, REAL)
+    stands: Any  # (K, STANDS)
+    levels: Any  # (K, LEVELS)
+    least_falls: Any  # (K,): what counts as a fall of the cost of held-out examples
+    layers: Any
+    orders: Any
+    weights: Any
+    weighted: int
+    parameters: Any
+    state: Any
+    snapshot: Any
+    best: Any
+    gradient: Any
+    is_weight: Any
+    sums: Any
+    totals: Any
+    penalties: Any
+    squares: Any
+    costs: Any  # (K, rows): of each step of a launch
+    told: Any  # (K, rows, TOLD)
+    rows: int
+    held_out_costs: Any  # (K,): of the last epoch
+    wide: int
+
+
 # What a step is told of the learning rate alpha, in this order: alpha; Adam's alpha and the factor
 # of its root, corrected for the moments' start at 0; epsilon; what decay leaves of a weight.
 TOLD: Final = 5
@@ -120,4 +149,5 @@ TYPES: Final[dict[str, tuple[Any, str]]] = {
     "E": (Examples, "VIIIIVIIIJIVIJI"),
     "U": (Rule, "IIRRRRRRRRI"),
     "S": (Space, "VVVVIIVVVVVV"),
+    "P": (Population, "JVJVDJJVIVVVVVVVVVVVVIVI"),
 }

@@ -52,7 +52,8 @@ def pieces_of(batch: int, piece: int) -> int:
     return -(-batch // piece)
 
 
-def _piecework(real: Any) -> Any:
+def piecework(real: Any) -> Any:
+    """Return the function that takes a piece of a batch through a network."""
     work = blocks(real)
     V = work.V
     forward, output, errors, gradient = work.forward, work.output, work.errors, work.gradient
@@ -94,7 +95,7 @@ def _piecework(real: Any) -> Any:
 
 @kernel("pieces", "NUESIIIIIJ", (TEAM, 2, 2))
 def _pieces(real):
-    do_piece = _piecework(real)
+    do_piece = piecework(real)
     V = vector_length(real)
     CELLS, shared_type = ROWS * V, dynamic(real)
 
@@ -116,12 +117,57 @@ def _pieces(real):
     return function
 
 
+def steps_of(real: Any, meeting: Any) -> Any:
+    """Return the function that takes many steps, by blocks of threads that meet in ``meeting``."""
+    do_piece, settle_range = piecework(real), settling(real)
+    factor_of, cost_of = clipping(real), noting(real)
+
+    @device
+    def take(
+        S, scratch, net, rule, examples, space, piece, batch, m, steps, groups, pitch, start, step,
+        first_row, origin, me, all_blocks, t, acc, a, b,
+    ):  # fmt: skip
+        """Take so many steps, the first of which begins at the example ``start``."""
+        what = DERIVE if rule.clip_norm != real(0) else WHOLE
+        penalised = rule.l1 != real(0) or rule.l2 != real(0)
+        for row in range(first_row, first_row + steps):
+            stop, half = min(start + batch, m), row % 2
+            tickets = (stop - start + piece - 1) // piece
+            for index in range(me, tickets, all_blocks):
+                do_piece(
+                    S, scratch, net, rule, examples, space, index, piece, start, stop, origin,
+                    step, STEPS, half, groups, pitch, t, acc, a, b,
+                )  # fmt: skip
+            meeting()
+            for index in range(me, space.ranges, all_blocks):
+                settle_range(
+                    net, rule, space, 0, net.size, index, 0, 0, net.size, tickets,
+                    stop - start, real(1), row * TOLD, what, stop == m, half, scratch, t,
+                )  # fmt: skip
+            meeting()
+            if what == DERIVE:
+                factor = factor_of(rule, space, scratch, t)
+                for index in range(me, space.ranges, all_blocks):
+                    settle_range(
+                        net, rule, space, 0, net.size, index, 0, 0, 0, 0, stop - start, factor,
+                        row * TOLD, DESCEND, stop == m, half, scratch, t,
+                    )  # fmt: skip
+                meeting()
+            if me == 0:
+                J = cost_of(penalised, space, tickets, stop - start, half, scratch, t)
+                if t == 0:
+                    store(space.costs, row, J)
+            start = stop if stop < m else 0
+            step += 1
+
+    return take
+
+
 def _steps(meeting: Any) -> Any:
     """Return the factory of the kernel that takes many steps; its blocks meet in ``meeting``."""
 
     def factory(real):
-        do_piece, settle_range = _piecework(real), settling(real)
-        factor_of, cost_of = clipping(real), noting(real)
+        take = steps_of(real, meeting)
         V = vector_length(real)
         CELLS, shared_type = ROWS * V, dynamic(real)
 
@@ -131,39 +177,11 @@ def _steps(meeting: Any) -> Any:
             acc = cuda.local.array(CELLS, real)
             b = cuda.local.array(CELLS, real)
             a = cuda.local.array(V, real)
-            t, me, all_blocks = cuda.threadIdx.x, cuda.blockIdx.x, cuda.gridDim.x
-            start, step, first_row = value(now, START), value(now, STEP), value(now, ROW)
-            origin = value(now, ORIGIN)
-            what = DERIVE if rule.clip_norm != real(0) else WHOLE
-            for row in range(first_row, first_row + steps):
-                stop, half = min(start + batch, m), row % 2
-                tickets = (stop - start + piece - 1) // piece
-                for index in range(me, tickets, all_blocks):
-                    do_piece(
-                        S, scratch, net, rule, examples, space, index, piece, start, stop, origin,
-                        step, STEPS, half, groups, (groups + 1) * V, t, acc, a, b,
-                    )  # fmt: skip
-                meeting()
-                for index in range(me, space.ranges, all_blocks):
-                    settle_range(
-                        net, rule, space, 0, net.size, index, 0, 0, net.size, tickets,
-                        stop - start, real(1), row * TOLD, what, stop == m, half, scratch, t,
-                    )  # fmt: skip
-                meeting()
-                if what == DERIVE:
-                    factor = factor_of(rule, space, scratch, t)
-                    for index in range(me, space.ranges, all_blocks):
-                        settle_range(
-                            net, rule, space, 0, net.size, index, 0, 0, 0, 0, stop - start, factor,
-                            row * TOLD, DESCEND, stop == m, half, scratch, t,
-                        )  # fmt: skip
-                    meeting()
-                if me == 0:
-                    J = cost_of(rule, space, tickets, stop - start, half, scratch, t)
-                    if t == 0:
-                        store(space.costs, row, J)
-                start = stop if stop < m else 0
-                step += 1
+            take(
+                S, scratch, net, rule, examples, space, piece, batch, m, steps, groups,
+                (groups + 1) * V, value(now, START), value(now, STEP), value(now, ROW),
+                value(now, ORIGIN), cuda.blockIdx.x, cuda.gridDim.x, cuda.threadIdx.x, acc, a, b,
+            )  # fmt: skip
 
         return function
 

@@ -32,8 +32,11 @@ CAP = {np.float32: 48, np.float64: 80}
 # What is linked with CUDA's own code for that.
 WAITS_FOR_THE_GRID = {"train_together"}
 
-# The last stage of the cost alone sums in float64.
-MAY_USE_FLOAT64 = {"cost"}
+# What is left of the registers of float64 is not enough: some numbers wait in memory, once a step.
+MAY_SPILL = {("fit_many", np.float64)}
+
+# The last stage of the cost sums in float64; patience is compared there, as on the host.
+MAY_USE_FLOAT64 = {"cost", "watch_many"}
 
 
 def kernels():
@@ -112,7 +115,10 @@ def test_registers_and_memory(kernel, real, capability, table):
     registers, shared = number(r"Used (\d+) registers", log), number(r"(\d+) bytes smem", log)
     arch = f"sm_{capability[0]}{capability[1]}"
     table.append((kernel.name, real.__name__, arch, str(registers), str(shared)))
-    assert "0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads" in log
+    if (kernel.name, real) in MAY_SPILL:
+        assert number(r"(\d+) bytes spill stores", log) <= 256
+    else:
+        assert "0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads" in log
     assert 0 < registers <= cap(kernel, real)
     assert shared <= 48 * 1024
 
