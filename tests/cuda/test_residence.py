@@ -330,7 +330,7 @@ def test_work_waits_for_the_streams_of_its_arguments(driver, monkeypatch):
 def test_two_devices_in_one_call(driver, monkeypatch):
     X, W, b, _ = matrices()
     there = W.__array_interface__["data"][0]
-    monkeypatch.setattr(driver, "device_of", lambda address: int(address == there))
+    monkeypatch.setattr(driver, "device_of", lambda array, address: int(address == there))
     text = r"A_prev is on cuda:0, but W is on cuda:1"
     with pytest.raises(ValueError, match=text):
         F.linear_forward(Foreign(X), Foreign(W), Foreign(b))
@@ -385,7 +385,10 @@ def test_types_and_shapes_are_checked_without_a_copy():
         F.gradient_step(Foreign(X, readonly=True), Foreign(X), 0.1)
 
 
-def test_what_needs_the_host_says_so():
+def test_networks_take_arrays_of_other_libraries():
     net = fastnn.Network([5, 3, 1], ["relu", "sigmoid"])
-    with pytest.raises(TypeError, match="X is on a GPU"):
-        net.forward(Foreign(matrices()[0]))
+    X = matrices()[0]
+    A = net.forward(Foreign(X))
+    assert is_numba(A)
+    with fastnn.use_device("cuda"):
+        assert np.array_equal(A.copy_to_host(), net.forward(X))
