@@ -30,11 +30,11 @@ def _expected(name: str, found: Any, dtype: str, dimensions: int, flat: bool) ->
     kind = f"an array of {dtype} with {dimensions} dimension{'s' if dimensions > 1 else ''}"
     if not hasattr(found, "ndim") or str(found.dtype) != dtype or found.ndim != dimensions:
         told = f"{found.ndim} of {found.dtype}" if hasattr(found, "ndim") else found
-        raise NumbaTypeError(f"fastnn.inside.cuda: {name} must be {kind}, got {told}")
+        raise TypeError(f"fastnn.inside.cuda: {name} must be {kind}, got {told}")
     if flat and not _contiguous(found):
-        raise NumbaTypeError(f"fastnn.inside.cuda: {name} must be contiguous")
-    if not getattr(found, "mutable", True) and name not in _READ:
-        raise NumbaTypeError(f"fastnn.inside.cuda: {name} is read-only")
+        raise TypeError(f"fastnn.inside.cuda: {name} must be contiguous")
+    if not SIMULATED and not found.mutable and name not in _READ:
+        raise TypeError(f"fastnn.inside.cuda: {name} is read-only")
 
 
 _READ = ("parameters", "layout", "x", "X", "v", "t")
@@ -67,7 +67,10 @@ def types_of(*names: str, dimensions: int = 1) -> Any:
     def _compiled(
         parameters: Any, layout: Any, work: Any, a: Any, b: Any, c: Any
     ) -> Callable[..., None]:
-        compare(parameters, layout, work, a, b, c)
+        try:
+            compare(parameters, layout, work, a, b, c)
+        except TypeError as error:
+            raise NumbaTypeError(str(error)) from None
         return types
 
     return types

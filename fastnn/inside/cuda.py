@@ -1,7 +1,7 @@
 """Networks inside your own ``@cuda.jit`` kernels: device functions that every thread can call.
 
-The same functions as :mod:`fastnn.inside` has for the CPU, with the same arguments. It is imported by
-its name, ``import fastnn.inside.cuda``, and needs numba-cuda: the extra ``cuda13`` or ``cuda12``.
+The same functions as :mod:`fastnn.inside` has for the CPU, with the same arguments. It is imported
+by its name, ``import fastnn.inside.cuda``, and needs numba-cuda: the extra ``cuda13`` or ``cuda12``.
 A GPU is needed where a kernel is launched; without one, numba-cuda's simulator runs the same code
 in Python, for tests, where ``NUMBA_ENABLE_CUDASIM=1`` was set before.
 
@@ -76,7 +76,7 @@ def work_size(net: Network, derivatives: bool = False) -> int:
     --------
     >>> import fastnn, fastnn.inside.cuda
     >>> from fastnn import inside
-    >>> net = fastnn.Network([16, 256, 256, 256, 256, 9], "relu")
+    >>> net = fastnn.Network([16, 256, 256, 256, 256, 9], "relu", "squared_error")
     >>> inside.cuda.work_size(net), inside.cuda.work_size(net, derivatives=True)
     (512, 2594)
     """
@@ -112,7 +112,7 @@ def shared_bytes(net: Network, examples: int = 32) -> int:
     --------
     >>> import fastnn, fastnn.inside.cuda
     >>> from fastnn import inside
-    >>> net = fastnn.Network([16, 64, 64, 9], "relu")
+    >>> net = fastnn.Network([16, 64, 64, 9], "relu", "squared_error")
     >>> inside.cuda.shared_bytes(net), inside.cuda.shared_bytes(net, 6)
     (16384, 4096)
     """
@@ -162,8 +162,9 @@ def forward(parameters: Any, layout: Any, x: Any, out: Any, work: Any) -> None:
     TypingError
         If an array has the wrong type, when the kernel is compiled; TypeError in the simulator.
     ValueError
-        If a size does not fit the layout. On a GPU this ends the thread, and is raised by the launch
-        only of kernels that were compiled with ``debug=True, opt=False``.
+        If a size does not fit the layout, in the simulator. On a GPU the thread ends there, and what
+        it should have written stays as it was; the launch raises an error, a SystemError, only of
+        kernels that were compiled with ``debug=True, opt=False``.
 
     Examples
     --------

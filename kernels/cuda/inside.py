@@ -1,7 +1,7 @@
 """A network inside the kernels of others: one example by one thread.
 
-``layout`` is the network as plain numbers: ``kernels/cpu/inside.py``. Of the values of ``work``, with
-r for the widest layer, inputs included, and N for the units of all layers,
+``layout`` is the network as plain numbers: ``kernels/cpu/inside.py``. Of the values of ``work``,
+with r for the widest layer, inputs included, and N for the units of all layers,
 
     P, Q                   r values each, to pass from layer to layer
     A_0, A_1, ..., A_L     N values, that ``linearize`` leaves

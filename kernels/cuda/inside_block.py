@@ -1,8 +1,8 @@
 """A network inside the kernels of others: a matrix of examples by a block of threads together.
 
-The activations of ``width`` examples, a multiple of four, stand in shared memory: one row a unit, in
-two halves that change their parts with each layer. A thread has four units of four examples at a
-time; neighbouring threads have neighbouring examples, and read the same weights.
+The activations of ``width`` examples, a multiple of four, stand in shared memory: one row a unit,
+in two halves that change their parts with each layer. A thread has four units of four examples at
+a time; neighbouring threads have neighbouring examples, and read the same weights.
 """
 
 from __future__ import annotations

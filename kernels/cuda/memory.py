@@ -53,17 +53,17 @@ if SIMULATED:
 
     def is_aligned16(source, i):
         """Return whether source[i] stands at a multiple of 16 bytes."""
-        # As if every array began at one: both ways are then tried.
-        return i % 4 == 0
+        start = source.__array_interface__["data"][0]
+        return (start + i * source.dtype.itemsize) % BYTES == 0
 
     def quad(source, i):
         """Return the four values from source[i] on, which stands at a multiple of 16 bytes."""
-        assert i % 4 == 0
+        assert is_aligned16(source, i)
         return source[i], source[i + 1], source[i + 2], source[i + 3]
 
     def store_quad(target, i, values):
         """Put four values from target[i] on, which stands at a multiple of 16 bytes."""
-        assert i % 4 == 0
+        assert is_aligned16(target, i)
         for k in range(4):
             target[i + k] = values[k]
 
