@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn import inside
+from fastnn import cuda_driver, inside
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "docs" / "examples"
 # An sdist without docs has nothing to test here.
@@ -169,6 +169,21 @@ def test_neutrons_do_not_notice_that_a_network_says_how_far_they_fly():
     # The same random numbers: most neutrons do the same, so three standard errors are many.
     assert abs(r["through"]["network"] - r["through"]["integral"]) < 3 * r["error"]
     assert 0.5 < r["through"]["integral"] < 0.7
+
+
+@pytest.mark.compiled
+def test_the_same_neutrons_go_through_on_a_gpu(monkeypatch):
+    missing = cuda_driver.missing()
+    if missing:
+        pytest.skip(f"needs a GPU, or numba-cuda's simulator: {missing}")
+    monkeypatch.syspath_prepend(EXAMPLES)  # it imports slab
+    example = load("slab_cuda")
+    few = {"neutrons": 12, "epochs": 5, "grid": 2, "threads": 4}
+    found = example.main(**few if cuda_driver.simulated() else {})
+    # The random numbers alone say how much energy is left after so many collisions. A cross-section
+    # that is rounded otherwise changes their number where one is at the very edge.
+    assert (found["GPU"] == found["CPU"]).mean() > 0.999
+    assert found["GPU"].max() > 0
 
 
 def test_every_example_is_listed_and_tested():

@@ -6,11 +6,12 @@ resonances, each broadened by the heat of the nuclei: an integral, done by 200 p
 
 ``neutron`` is the history of one, from its number alone: its random numbers are a function of that
 number and of how many were drawn before (Steele, Lea and Flood 2014). So any thread, on any device,
-may take any neutron, and the result stays the same; only ``all_neutrons``, which hands them out, is
-written for the CPU. The medium is made up: hydrogen-like, so that a collision leaves a neutron with
-a part of its energy that is uniform in [0, 1].
+may take any neutron, and the result stays the same: ``slab_cuda.py`` sends them through on a GPU,
+by the same ``next_collision``. The medium is made up: hydrogen-like, so that a collision leaves a
+neutron with a part of its energy that is uniform in [0, 1].
 """
 
+import math
 import time
 
 import numba
@@ -60,26 +61,38 @@ def draw_number(state):
 
 
 @numba.njit
+def begin(number, state):
+    """Return energy, depth and cosine of a neutron at its source."""
+    state[0] = np.uint64(number) << np.uint64(32)
+    return SOURCE, 0.0, 1.0
+
+
+@numba.njit
+def next_collision(section, energy, depth, cosine, state):
+    """Return energy, depth and cosine after the next collision; energy 0 if that was the last."""
+    depth -= cosine * math.log(draw_number(state)) / section
+    if depth < 0 or depth > THICKNESS:
+        return energy, depth, cosine
+    if draw_number(state) < ABSORBED:
+        return 0.0, depth, cosine
+    kept = draw_number(state)
+    bent, turn = math.sqrt(kept), 2 * math.pi * draw_number(state)
+    across = math.sqrt((1 - cosine * cosine) * (1 - kept))
+    cosine = min(1.0, max(-1.0, cosine * bent + across * math.cos(turn)))
+    return energy * kept, depth, cosine
+
+
+@numba.njit
 def neutron(number, learned, parameters, layout, state, work):
     """Return the energy with which this neutron leaves the far side, or 0."""
-    state[0] = np.uint64(number) << np.uint64(32)
-    energy, depth, cosine = SOURCE, 0.0, 1.0
-    while energy > LOWEST:
+    energy, depth, cosine = begin(number, state)
+    while energy > LOWEST and 0 <= depth <= THICKNESS:
         if learned:
             section = by_network(np.log10(energy), parameters, layout, work)
         else:
             section = by_integral(np.log10(energy))
-        depth -= cosine * np.log(draw_number(state)) / section
-        if depth > THICKNESS:
-            return energy
-        if depth < 0 or draw_number(state) < ABSORBED:
-            return 0.0
-        kept = draw_number(state)
-        bent, turn = np.sqrt(kept), 2 * np.pi * draw_number(state)
-        across = np.sqrt((1 - cosine * cosine) * (1 - kept))
-        cosine = min(1.0, max(-1.0, cosine * bent + across * np.cos(turn)))
-        energy *= kept
-    return 0.0
+        energy, depth, cosine = next_collision(section, energy, depth, cosine, state)
+    return energy if depth > THICKNESS else 0.0
 
 
 @numba.njit(parallel=True)
@@ -91,14 +104,19 @@ def all_neutrons(energies, learned, parameters, layout, work):
         energies[number] = neutron(number, learned, parameters, layout, state, mine)
 
 
-def main(neutrons=20_000):
-    """Train the network, and send the same neutrons through both."""
+def trained(epochs=1000):
+    """Return a network that knows the logarithm of the cross-section."""
     log_energy = np.random.default_rng(0).uniform(0, 6, 4000)
     Y = np.log([by_integral(x) for x in log_energy])[None].astype(np.float32)
     X = ((log_energy - 3) / 2)[None].astype(np.float32)
     net = fastnn.Network([1, 32, 32, 1], "tanh", "squared_error", seed=0)
-    net.fit(X, Y, 1000, 100, fastnn.Adam(0.01), schedule=fastnn.CosineDecay(1000))
+    net.fit(X, Y, epochs, 100, fastnn.Adam(0.01), schedule=fastnn.CosineDecay(epochs))
+    return net
 
+
+def main(neutrons=20_000):
+    """Train the network, and send the same neutrons through both."""
+    net = trained()
     told = inside.parameters(net), inside.layout(net), inside.work(net, numba.get_num_threads())
     energies, seconds = {}, {}
     for name in ("integral", "network"):

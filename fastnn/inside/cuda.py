@@ -1,9 +1,9 @@
 """Networks inside your own ``@cuda.jit`` kernels: device functions that every thread can call.
 
 The same functions as :mod:`fastnn.inside` has for the CPU, with the same arguments. It is imported
-by its name, ``import fastnn.inside.cuda``, and needs numba-cuda: the extra ``cuda13`` or ``cuda12``.
-A GPU is needed where a kernel is launched; without one, numba-cuda's simulator runs the same code
-in Python, for tests, where ``NUMBA_ENABLE_CUDASIM=1`` was set before.
+by its name, ``import fastnn.inside.cuda``, and needs numba-cuda: the extra ``cuda13`` or
+``cuda12``. A kernel is launched on a GPU; without one, numba-cuda's simulator runs the same code in
+Python, for tests, where ``NUMBA_ENABLE_CUDASIM=1`` was set before.
 
 ====================  =========================================================================
 ``forward``           out = A of the last layer, for one example, by one thread
@@ -162,9 +162,9 @@ def forward(parameters: Any, layout: Any, x: Any, out: Any, work: Any) -> None:
     TypingError
         If an array has the wrong type, when the kernel is compiled; TypeError in the simulator.
     ValueError
-        If a size does not fit the layout, in the simulator. On a GPU the thread ends there, and what
-        it should have written stays as it was; the launch raises an error, a SystemError, only of
-        kernels that were compiled with ``debug=True, opt=False``.
+        If a size does not fit the layout, in the simulator. On a GPU the thread ends there, and
+        what it should have written stays as it was; only of a kernel that was compiled with
+        ``debug=True, opt=False`` does the launch raise an error.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Networks inside kernels of the user's own, in the simulator: against the reference and the CPU."""
+"""Networks inside a user's own kernels, in the simulator: against the reference and the CPU."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 
 pytest.importorskip("numba_cuda", reason="needs numba-cuda: tox -e cudasim")
 
+from test_examples import test_the_same_neutrons_go_through_on_a_gpu  # noqa: F401, run here too
 from test_inside import Case, assert_close, network, normal, sizes_of_terms
 
 from fastnn import inside
@@ -202,9 +203,7 @@ def test_parts_left_out_and_results_in_the_place_of_inputs(cuda, kernels, ours, 
     first = reference.network_forward(*at, case.x[:, None])
     second = reference.network_forward(*at, first)[:, 0]
     rounding = 100 * np.finfo(dtype).eps
-    np.testing.assert_allclose(
-        dx[0], reference.vjp(*at, case.x, second)[0], rtol=0, atol=rounding
-    )
+    np.testing.assert_allclose(dx[0], reference.vjp(*at, case.x, second)[0], rtol=0, atol=rounding)
     np.testing.assert_allclose(v, reference.jvp(*at, case.x, second), rtol=0, atol=rounding)
 
 
@@ -319,14 +318,16 @@ def test_wrong_calls_for_derivatives(cuda, kernels, ours):
     case = Case([3, 5, 2], ["tanh", "identity"], np.float32)
     kernel = cuda.jit(kernels.derivatives_in_columns)
 
-    def call(work=ours.work_size(case.net, True), gradient=case.parameters.size, dx=3):
+    enough, n = ours.work_size(case.net, derivatives=True), case.parameters.size
+
+    def call(work=enough, gradient=n, dx=3):
         shapes = (1, 3), (1, 2), (1, 2), (1, dx), (1, gradient), (1, 3), (1, 2), (work, 1)
         kernel[1, 1](*case.told, *(np.zeros(shape, np.float32) for shape in shapes))
 
     call()
     for told, text in (
-        ({"work": ours.work_size(case.net, True) - 1}, "work is smaller"),
-        ({"gradient": case.parameters.size - 1}, "gradient has not"),
+        ({"work": enough - 1}, "work is smaller"),
+        ({"gradient": n - 1}, "gradient has not"),
         ({"dx": 2}, "has not the size n_x"),
     ):
         with pytest.raises(ValueError, match=text):
