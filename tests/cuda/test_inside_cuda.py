@@ -10,7 +10,6 @@ import pytest
 
 pytest.importorskip("numba_cuda", reason="needs numba-cuda: tox -e cudasim")
 
-from test_examples import test_the_same_neutrons_go_through_on_a_gpu  # noqa: F401, run here too
 from test_inside import Case, assert_close, network, normal, sizes_of_terms
 
 from fastnn import inside
