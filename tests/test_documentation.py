@@ -26,6 +26,8 @@ MODULES = [
 CUDA = ("", "_calls", "_networks", "_populations", "_streaming", "_training")
 NEEDS = {
     **{f"fastnn.backends.cuda{part}": "numba_cuda" for part in CUDA},
+    "fastnn.inside._cuda_checks": "numba_cuda",
+    "fastnn.inside.cuda": "numba_cuda",
     "fastnn.plotting": "matplotlib",
     "fastnn.convert.scikit": "sklearn",
     "fastnn.convert.pytorch": "torch",

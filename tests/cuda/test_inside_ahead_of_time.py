@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import re
+from functools import cache
 
 import numpy as np
 import pytest
@@ -55,6 +56,7 @@ def kernel(name, real):
     return made, types.void(vector, layout, *[rows] * count, *last)
 
 
+@cache
 def compiled(name, real, output, **options):
     cuda = importlib.import_module("fastnn.kernels.cuda.driver").cuda
     function, signature = kernel(name, real)
