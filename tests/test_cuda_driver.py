@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import importlib
 
 import pytest
 
@@ -178,3 +179,9 @@ def test_a_library_that_is_not_there(monkeypatch):
 
     monkeypatch.setattr(ctypes, "CDLL", refuse)
     assert module._library() is None
+
+
+@pytest.mark.skipif(module._package(), reason="numba-cuda is here")
+def test_networks_inside_kernels_say_what_they_need():
+    with pytest.raises(ImportError, match=r"fastnn\.inside\.cuda needs numba-cuda: pip install"):
+        importlib.import_module("fastnn.inside.cuda")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import fastnn
-from fastnn import inside
+from fastnn import cuda_driver, inside
 
 ROOT = Path(__file__).resolve().parent.parent
 MODULES = [
@@ -39,6 +39,17 @@ OPTIONAL = ("torch", "sklearn", "scipy", "onnx")
 ONE_AFTER_ANOTHER = ("docs/populations.md",)
 
 
+def needs_a_gpu():
+    missing = cuda_driver.missing()
+    if missing:
+        pytest.skip(f"needs a GPU, or numba-cuda's simulator: {missing}")
+
+
+# What Numba says of launches as small as an example's.
+of_small_launches = pytest.mark.filterwarnings("ignore:Grid size", "ignore:.*Host array used")
+
+
+@of_small_launches
 @pytest.mark.compiled
 @pytest.mark.parametrize("name", ["fastnn", *MODULES])
 def test_examples_in_docstrings_run(name):
@@ -46,6 +57,8 @@ def test_examples_in_docstrings_run(name):
         pytest.importorskip(NEEDS[name], reason=f"the examples of {name} need it")
     if name == "fastnn.network" or name.startswith("fastnn.persistence"):
         pytest.importorskip("safetensors", reason="the examples write files")
+    if name == "fastnn.inside.cuda":
+        needs_a_gpu()
     if name.startswith("fastnn.sklearn"):
         pytest.importorskip("sklearn", reason="fastnn.sklearn needs scikit-learn")
     module = importlib.import_module(name)
@@ -103,12 +116,15 @@ def _snippets():
             yield pytest.param(page, block, id=f"{page}, snippet {i}")
 
 
+@of_small_launches
 @pytest.mark.compiled
 @pytest.mark.parametrize(("page", "block"), list(_snippets()))
 def test_snippets_run(page, block, tmp_path, monkeypatch):
     for library in OPTIONAL:
         if re.search(rf"^(import|from) {library}\b|to_{library}\(", block, re.MULTILINE):
             pytest.importorskip(library, reason=f"the snippet uses {library}")
+    if "@cuda.jit" in block:
+        needs_a_gpu()
     monkeypatch.chdir(tmp_path)
     exec(compile(block, page, "exec"), {})
 

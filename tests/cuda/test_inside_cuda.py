@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -352,6 +354,20 @@ def test_on_the_host(ours):
         ours.shared_bytes("net")
     with pytest.raises(ValueError, match="examples"):
         ours.shared_bytes(net, 0)
+
+
+def test_the_snippets_of_the_page_run():
+    page = Path(__file__).resolve().parents[2] / "docs" / "inside_numba.md"
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    found = [block for block in blocks if "@cuda.jit" in block]
+    assert len(found) == 2
+    for block in found:
+        there = {}
+        exec(compile(block, str(page), "exec"), there)
+    # The second takes the same example ten times.
+    answers = there["out"].copy_to_host()
+    expected = there["net"].forward(np.ones((16, 10), np.float32))
+    np.testing.assert_allclose(answers, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_the_examples_in_docstrings_run(ours):
