@@ -28,6 +28,7 @@ SIZES = [
     [4, 4, 4],
     [4, 8, 3],
     [8, 4, 5],
+    [11, 6, 2],
     [7, 13, 5],
     [5, 9, 1, 6, 12],
 ]
@@ -160,6 +161,7 @@ def test_parameters_that_begin_anywhere(cuda, kernels, ours, dtype):
         told = case.net.parameters, sizes, case.net.activations, X.T
         for found in (out, together):
             assert_close(found.T, lambda T: reference.network_forward(*told, dtype=T), 2.0)
+        check_derivatives(cuda, kernels, ours, case)
 
 
 def test_every_number_of_rows_and_columns(cuda, kernels, ours):
@@ -172,6 +174,17 @@ def test_every_number_of_rows_and_columns(cuda, kernels, ours):
             kernel[1, 3, 0, ours.shared_bytes(case.net, n)](*case.told, X, out, m)
             told = case.parameters, case.net.sizes, case.net.activations, X
             assert_close(out, lambda T, t=told: reference.network_forward(*t, dtype=T), 4.0)
+
+
+def test_shared_memory_of_any_size(cuda, kernels, ours):
+    kernel = cuda.jit(kernels.blocks(numba_type(np.float64)))
+    case = Case([3, 7, 2], ["elu", "identity"])
+    X, out = normal(3, 11), np.empty((2, 11))
+    told = case.parameters, case.net.sizes, case.net.activations, X
+    for more in range(0, 2 * 7 * 4, 9):
+        out[...] = np.nan
+        kernel[1, 3, 0, ours.shared_bytes(case.net, 4) + 8 * more](*case.told, X, out, 11)
+        assert_close(out, lambda T: reference.network_forward(*told, dtype=T), 4.0)
 
 
 @every_type
