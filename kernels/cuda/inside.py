@@ -10,6 +10,10 @@ with r for the widest layer, inputs included, and N for the units of all layers,
 ``forward`` needs the first two alone, so it leaves a linearization as it is. Every thread of a warp
 reads the same weight at the same time, four at once where they stand at multiples of 16 bytes.
 
+Inner loops are written with ``while``: Numba's ``range`` leaves selects behind, and then addresses
+are computed anew for each load (for sm_90 and float32, 125 instructions for 32 multiply-adds in
+place of 65).
+
 ``parameters`` and ``layout`` are contiguous; other arrays may have any strides, and ``out`` and
 ``dx`` may be the input. Sizes are the caller's to check. No function here names ``cuda``: they are
 parts of kernels in other modules (``driver.device``).
@@ -69,7 +73,8 @@ def row_sums(work, q, p, parameters, place, n, n_in, biases):
             s0, s1 = value(parameters, biases + i), value(parameters, biases + min(i + 1, last))
             s2 = value(parameters, biases + min(i + 2, last))
             s3 = value(parameters, biases + min(i + 3, last))
-        for k in range(0, whole, 4):
+        k = 0
+        while k < whole:
             a = (
                 value(work, p + k),
                 value(work, p + k + 1),
@@ -80,12 +85,14 @@ def row_sums(work, q, p, parameters, place, n, n_in, biases):
             s1 = along(s1, quad(parameters, second + k), a)
             s2 = along(s2, quad(parameters, third + k), a)
             s3 = along(s3, quad(parameters, fourth + k), a)
-        for k in range(whole, n_in):
+            k += 4
+        while k < n_in:
             x = value(work, p + k)
             s0 += value(parameters, first + k) * x
             s1 += value(parameters, second + k) * x
             s2 += value(parameters, third + k) * x
             s3 += value(parameters, fourth + k) * x
+            k += 1
         put_four(work, q, i, n, s0, s1, s2, s3)
 
 
@@ -120,7 +127,8 @@ def column_sums(work, q, d, parameters, place, n, n_in):
         s0 = type(value(work, d))(0)
         s1, s2, s3 = s0, s0, s0
         second, third, fourth = min(k + 1, last), min(k + 2, last), min(k + 3, last)
-        for i in range(n):
+        i = 0
+        while i < n:
             x, row = value(work, d + i), place + i * n_in
             if wide:
                 w = quad(parameters, row + k)
@@ -130,6 +138,7 @@ def column_sums(work, q, d, parameters, place, n, n_in):
                 s1 += value(parameters, row + second) * x
                 s2 += value(parameters, row + third) * x
                 s3 += value(parameters, row + fourth) * x
+            i += 1
         put_four(work, q, k, n_in, s0, s1, s2, s3)
 
 
@@ -138,10 +147,11 @@ def add_gradient(gradient, place, n, n_in, work, d, A):
     """Add D A^T and D to the gradient's W and b."""
     bias = place + n * n_in
     for i in range(n):
-        x = value(work, d + i)
-        for k in range(n_in):
+        x, k = value(work, d + i), 0
+        while k < n_in:
             at = place + i * n_in + k
             store(gradient, at, value(gradient, at) + x * value(work, A + k))
+            k += 1
         store(gradient, bias + i, value(gradient, bias + i) + x)
 
 

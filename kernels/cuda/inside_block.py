@@ -116,7 +116,8 @@ def layer(
         r0, r1 = place + i * n_in, place + second * n_in
         r2, r3 = place + third * n_in, place + fourth * n_in
         source = p + column
-        for k in range(0, whole, SIDE):
+        k = 0
+        while k < whole:
             w0, w1 = quad(parameters, r0 + k), quad(parameters, r1 + k)
             w2, w3 = quad(parameters, r2 + k), quad(parameters, r3 + k)
             a = four(work, source + k * width, aligned)
@@ -131,12 +132,14 @@ def layer(
             a = four(work, source + (k + 3) * width, aligned)
             s0, s1 = add_product(s0, w0[3], a), add_product(s1, w1[3], a)
             s2, s3 = add_product(s2, w2[3], a), add_product(s3, w3[3], a)
-        for k in range(whole, n_in):
+            k += SIDE
+        while k < n_in:
             a = four(work, source + k * width, aligned)
             s0 = add_product(s0, value(parameters, r0 + k), a)
             s1 = add_product(s1, value(parameters, r1 + k), a)
             s2 = add_product(s2, value(parameters, r2 + k), a)
             s3 = add_product(s3, value(parameters, r3 + k), a)
+            k += 1
         target, rows = q + i * width + column, min(SIDE, n - i)
         put_four(work, target, s0, aligned)
         if rows > 1:

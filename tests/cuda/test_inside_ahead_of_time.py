@@ -26,8 +26,8 @@ NETWORK = fastnn.Network([16, 32, 32, 9], ["relu", "gelu", "softmax"], "cross_en
 # The most registers, for float32 and float64. A multiprocessor has 65,536: of threads that take 64,
 # it holds 1,024; of 128, 512.
 CAPS = {
-    "examples": (64, 80),
-    "examples_in_columns": (64, 112),
+    "examples": (48, 64),
+    "examples_in_columns": (48, 64),
     "derivatives": (80, 128),
     "derivatives_in_columns": (96, 128),
     "blocks": (128, 168),
@@ -109,6 +109,16 @@ def test_which_memory_is_read(name, real):
     generic = re.findall(r"^\s*(?:@\S+ )?((?:ld|st)\.(?:v\d\.)?[bfsu]\d+)", ptx, re.M)
     # Numba forgets of which memory the caller's X[:, first:last] is; each value is read once.
     assert generic == [] or name == "blocks", "loads of no known memory"
+
+
+def test_the_loop_of_the_products():
+    ptx = compiled("examples", np.float32, "ptx")
+    blocks = re.split(r"^\$L\S+:$", ptx, flags=re.M)
+    # Eight steps of the depth for four units.
+    (loop,) = (block for block in blocks if block.count("fma.rn.f32") == 32)
+    assert loop.count("ld.global.v4.f32") == loop.count("ld.local.f32") == 8
+    # Addresses are counted on, not computed for each load.
+    assert len(re.findall(r"^\s*(?:add|shl|mul|mad|selp)\.", loop, re.M)) <= 12
 
 
 @every_kernel
