@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 
 import pytest
+import simulated_memory
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -12,6 +14,9 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         "compiled: needs compiled kernels; left out where NUMBA_DISABLE_JIT runs them as Python",
     )
+    simulated = os.environ.get("NUMBA_ENABLE_CUDASIM", "0") not in ("", "0")
+    if simulated and importlib.util.find_spec("numba_cuda"):
+        simulated_memory.share_arrays()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
