@@ -18,6 +18,7 @@ import pickle
 import sys
 import tempfile
 import threading
+from abc import abstractmethod
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -232,13 +233,35 @@ class Announcement:
             self._timer.cancel()
 
 
-class KernelCache(_Cache):
-    """The compiled signatures of one kernel, one file each."""
+class CodeCache(_Cache):
+    """The compiled signatures of one kernel, one file each; of what kind, subclasses say.
 
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self._function = function
+    ``family`` is how the names of its files begin, before a dash: those of one family were made
+    from sources of one digest.
+    """
+
+    family: str
+
+    def __init__(self, name: str, where: str) -> None:
+        self._name = name
         self._enabled = True
-        self._announcement = Announcement(function.__name__, "this processor")
+        self._announcement = Announcement(name, where)
+
+    @abstractmethod
+    def _digest(self) -> str:
+        """Return a digest of all sources that the kernel may be made from."""
+
+    @abstractmethod
+    def _facts(self, signature: Any, target_context: Any) -> tuple[Any, ...]:
+        """Return everything else that the machine code depends on."""
+
+    @abstractmethod
+    def _packed(self, compiled: Any) -> bytes:
+        """Return what the compiler made as bytes."""
+
+    @abstractmethod
+    def _unpacked(self, target_context: Any, packed: bytes) -> Any:
+        """Return what the compiler made out of its bytes."""
 
     @property
     def cache_path(self) -> str:
@@ -252,37 +275,22 @@ class KernelCache(_Cache):
 
     def flush(self) -> None:
         for folder in cache_folders():
-            for path in folder.glob(f"fastnn-*-{self._function.__name__}-*.nbc"):
+            for path in folder.glob(f"{self.family}-*-{self._name}-*.nbc"):
                 path.unlink(missing_ok=True)
 
-    def _file_name(self, signature: Any, codegen: Any) -> str:
-        # Everything that the machine code depends on, the processor and its features included.
-        facts = (
-            self._function.__module__,
-            self._function.__qualname__,
-            str(signature),
-            codegen.magic_tuple(),
-            numba.__version__,
-            np.__version__,
-            sys.implementation.cache_tag,
-            config.BOUNDSCHECK,
-            str(config.OPT),
-            config.DEBUGINFO_DEFAULT,
-            config.LOOP_VECTORIZE,
-            config.SLP_VECTORIZE,
-        )
+    def _file_name(self, signature: Any, target_context: Any) -> str:
+        facts = self._facts(signature, target_context)
         key = hashlib.blake2b(repr(facts).encode(), digest_size=12).hexdigest()
-        return f"fastnn-{source_digest()}-{self._function.__name__}-{key}.nbc"
+        return f"{self.family}-{self._digest()}-{self._name}-{key}.nbc"
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Return the compiled signature from disk, or None where it must be compiled."""
         if self._enabled:
             target_context.refresh()
-            name = self._file_name(sig, target_context.codegen())
+            name = self._file_name(sig, target_context)
             for folder in cache_folders():
                 try:
-                    payload = pickle.loads((folder / name).read_bytes())
-                    return CompileResult._rebuild(target_context, *payload)
+                    return self._unpacked(target_context, (folder / name).read_bytes())
                 except (OSError, EOFError, pickle.UnpicklingError):
                     continue  # absent, unreadable or cut short: the next folder, or compile
         self._announcement.begin()
@@ -297,18 +305,55 @@ class KernelCache(_Cache):
         # The folder beside the sources serves this installation alone: what other sources
         # left there can never be used again.
         if folder.parent == _KERNELS:
-            for path in folder.glob("fastnn-*.nbc"):
-                if not path.name.startswith(f"fastnn-{source_digest()}-"):
+            for path in folder.glob(f"{self.family}-*.nbc"):
+                if not path.name.startswith(f"{self.family}-{self._digest()}-"):
                     path.unlink(missing_ok=True)
-        target = folder / self._file_name(sig, data.codegen)
+        target = folder / self._file_name(sig, data.target_context)
         try:
             descriptor, temporary = tempfile.mkstemp(dir=folder, suffix=".tmp")
             try:
                 with os.fdopen(descriptor, "wb") as file:
-                    file.write(dumps(data._reduce()))
+                    file.write(self._packed(data))
                 os.replace(temporary, target)
             except BaseException:
                 os.unlink(temporary)
                 raise
         except OSError:
             return  # a full disk costs the next process a compilation, not this one its result
+
+
+class KernelCache(CodeCache):
+    """The compiled signatures of one kernel for the CPU."""
+
+    family = "fastnn"
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function.__name__, "this processor")
+        self._function = function
+
+    def _digest(self) -> str:
+        return source_digest()
+
+    def _facts(self, signature: Any, target_context: Any) -> tuple[Any, ...]:
+        # The processor and its features included.
+        return (
+            self._function.__module__,
+            self._function.__qualname__,
+            str(signature),
+            target_context.codegen().magic_tuple(),
+            numba.__version__,
+            np.__version__,
+            sys.implementation.cache_tag,
+            config.BOUNDSCHECK,
+            str(config.OPT),
+            config.DEBUGINFO_DEFAULT,
+            config.LOOP_VECTORIZE,
+            config.SLP_VECTORIZE,
+        )
+
+    def _packed(self, compiled: Any) -> bytes:
+        found: bytes = dumps(compiled._reduce())
+        return found
+
+    def _unpacked(self, target_context: Any, packed: bytes) -> Any:
+        return CompileResult._rebuild(target_context, *pickle.loads(packed))

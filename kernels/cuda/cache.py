@@ -1,25 +1,21 @@
 """Where the machine code of a kernel for GPUs is kept: one file for one kernel, type and GPU.
 
 Numba's own cache names a function made by a factory after what it encloses, which differs from
-process to process. Here, as for the CPU, a file's name holds a digest of all that the code depends
-on, and it appears by an atomic rename.
+process to process. Here a file's name holds a digest of all that the code depends on, as for the
+CPU.
 """
 
 from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import os
 import pickle
 import sys
-import tempfile
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from numba.core.caching import _Cache
-
-from ..cpu.compiler import Announcement, cache_folders, writable_cache_folder
+from ..cpu.compiler import CodeCache
 
 _HERE = Path(__file__).resolve().parent
 
@@ -28,7 +24,7 @@ _COMPILERS = ("numba", "numba-cuda", "llvmlite", "cuda-core", "cuda-bindings")
 
 
 @cache
-def _digest() -> str:
+def _source_digest() -> str:
     """Return a digest of the sources of all CUDA kernels: they compile into one another."""
     digest = hashlib.blake2b(digest_size=6)
     for path in sorted([*_HERE.glob("*.py"), *_HERE.parent.glob("*.py")]):
@@ -48,84 +44,38 @@ def _versions() -> tuple[str, ...]:
     return tuple(found)
 
 
-class CudaCache(_Cache):
-    """The machine code of one kernel for one float type."""
+class CudaCache(CodeCache):
+    """The machine code of one kernel for one float type, on the current GPU."""
+
+    # Not "fastnn-cuda": the CPU's kernels tidy up what begins with "fastnn-".
+    family = "fastnn_cuda"
 
     def __init__(self, name: str) -> None:
-        self._name, self._enabled = name, True
-        self._announcement = Announcement(name, "this GPU")
+        super().__init__(name, "this GPU")
 
-    @property
-    def cache_path(self) -> str:
-        """Where Numba may say that the files are."""
-        return str(cache_folders()[0])
+    def _digest(self) -> str:
+        return _source_digest()
 
-    def enable(self) -> None:
-        """Read and keep files."""
-        self._enabled = True
-
-    def disable(self) -> None:
-        """Neither read nor keep files."""
-        self._enabled = False
-
-    def flush(self) -> None:
-        """Remove the kernel's files."""
-        for folder in cache_folders():
-            for path in folder.glob(f"fastnn-cuda-*-{self._name}-*.nbc"):
-                path.unlink(missing_ok=True)
-
-    def _file_name(self, signature: Any, capability: Any) -> str:
-        facts = self._name, str(signature), capability, _versions()
-        key = hashlib.blake2b(repr(facts).encode(), digest_size=12).hexdigest()
-        return f"fastnn-cuda-{_digest()}-{self._name}-{key}.nbc"
-
-    def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """Return the kernel from disk, or None where it must be compiled."""
-        from numba.cuda.dispatcher import _Kernel, get_current_device
-
-        if self._enabled:
-            target_context.refresh()
-            name = self._file_name(sig, get_current_device().compute_capability)
-            for folder in cache_folders():
-                try:
-                    states = pickle.loads((folder / name).read_bytes())
-                    return _Kernel._rebuild(**states)
-                except (OSError, EOFError, pickle.UnpicklingError):
-                    continue  # absent, unreadable or cut short: the next folder, or compile
-        self._announcement.begin()
-        return None
-
-    def save_overload(self, sig: Any, data: Any) -> None:
-        """Keep the kernel, where a folder for it can be written to."""
+    def _facts(self, signature: Any, target_context: Any) -> tuple[Any, ...]:
         from numba.cuda.dispatcher import get_current_device
 
-        self._announcement.end()
-        folder = writable_cache_folder() if self._enabled else None
-        if folder is None:
-            return
-        name = self._file_name(sig, get_current_device().compute_capability)
+        capability = get_current_device().compute_capability
+        return self._name, str(signature), capability, _versions()
+
+    def _packed(self, compiled: Any) -> bytes:
+        """Return the kernel's bytes: the machine code, without what it was made from."""
+        from numba.cuda.serialize import dumps
+
+        library = compiled._codelibrary
+        before = library._llvm_strs, library._ptx_cache
+        library._llvm_strs, library._ptx_cache = [], {}
         try:
-            descriptor, temporary = tempfile.mkstemp(dir=folder, suffix=".tmp")
-            try:
-                with os.fdopen(descriptor, "wb") as file:
-                    file.write(_packed(data))
-                os.replace(temporary, folder / name)
-            except BaseException:
-                os.unlink(temporary)
-                raise
-        except OSError:
-            return  # a full disk costs the next process a compilation, not this one its result
+            found: bytes = dumps(compiled._reduce_states())
+            return found
+        finally:
+            library._llvm_strs, library._ptx_cache = before
 
+    def _unpacked(self, target_context: Any, packed: bytes) -> Any:
+        from numba.cuda.dispatcher import _Kernel
 
-def _packed(kernel: Any) -> bytes:
-    """Return the kernel's bytes: the machine code, without what it was made from."""
-    from numba.cuda.serialize import dumps
-
-    library = kernel._codelibrary
-    before = library._llvm_strs, library._ptx_cache
-    library._llvm_strs, library._ptx_cache = [], {}
-    try:
-        found: bytes = dumps(kernel._reduce_states())
-        return found
-    finally:
-        library._llvm_strs, library._ptx_cache = before
+        return _Kernel._rebuild(**pickle.loads(packed))
