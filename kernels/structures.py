@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 # The columns of ``Architecture.layers``: the units that a layer reads and has, the code of its
 # activation, the place of its W in the parameters (b follows), the units of all layers before, and
 # how many of 2^32 draws keep a unit in training: 0 stands for all of them.
-N_IN, N_OUT, CODE, PLACE, ABOVE, KEEP = range(6)
+FIELDS = 6
+N_IN, N_OUT, CODE, PLACE, ABOVE, KEEP = range(FIELDS)
 
 
 class Architecture(NamedTuple):

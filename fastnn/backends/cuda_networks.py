@@ -6,6 +6,7 @@ examples; any other layer by layer (``kernels.cuda.layers``).
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -30,6 +31,14 @@ Array = NDArray[Any]
 def rows_of(network: Description, keep: tuple[int, ...] = ()) -> list[tuple[int, ...]]:
     """Return the rows of the table of layers, as numbers."""
     return [tuple(row) for row in architecture(network, keep).layers.tolist()]
+
+
+def weights_of(network: Description) -> NDArray[np.bool_]:
+    """Return which of the parameters are weights: a penalty is for them, not for biases."""
+    found = np.zeros(network.n_parameters, np.bool_)
+    for n_in, n, _, at, *_ in rows_of(network):
+        found[at : at + n * n_in] = True
+    return found
 
 
 def examples_of(call: Call, X: AnyArray, Y: Array | None, weights: Array | None) -> Examples:
@@ -107,7 +116,8 @@ def _forward(out: AnyArray, parameters: Array, network: Description, X: AnyArray
         x, rows = call.stored(X)
         found = layers.layers_of(rows_of(network), m, real)
         batch = layers.Batch(found, m, real, call.stream, keeps=False)
-        query.layered_forward(call.stream, target, Place(net.parameters), batch, x, rows, m)
+        parameters_here = Place(net.parameters)
+        layers.forward(call.stream, parameters_here, batch, x, rows, m, None, 0, out=target)
 
 
 def predictor(parameters: Array, network: Description) -> Callable[..., Array]:
@@ -124,7 +134,7 @@ def predictor(parameters: Array, network: Description) -> Callable[..., Array]:
 # ------------------------------------------------------------------ steps
 
 
-class Steps:
+class Steps(ABC):
     """A network on the GPU, its examples, and what puts steps over batches of them on the stream.
 
     Where training stands is told by `place`, before steps are put there.
@@ -134,26 +144,26 @@ class Steps:
         self,
         call: Call,
         network: Description,
-        net: Net,
+        keep: tuple[int, ...],
+        parameters: Array,
         examples: Examples,
         m: int,
         batch: int,
         rule: structures.Rule,
         rows: int,
     ) -> None:
-        self.stream, self.real, self.sizes = call.stream, net.parameters.dtype.type, network.sizes
-        self.code = ACTIVATIONS.index(network.activations[-1])
-        self.net, self.examples, self.m, self.batch = net, examples, m, batch
+        self.stream, self.real, self.sizes = call.stream, parameters.dtype.type, network.sizes
+        self.table, self.code = rows_of(network, keep), ACTIVATIONS.index(network.activations[-1])
+        self.net, self.examples = net_of(call, parameters, network, keep), examples
+        self.m, self.batch = m, batch
         self.rule = optimizers.rule_of(rule, self.real)
         self.now = driver.send(np.zeros(NOW, np.int64), self.stream)
         n, (tickets, sums, ranges) = network.n_parameters, self.shape()
-        is_weight = np.zeros(n, self.real)
-        for n_in, units, _, at, *_ in rows_of(network):
-            is_weight[at : at + n_in * units] = 1
+        penalized = call.flat(weights_of(network).astype(self.real))
         self.space = Space(
             self._new(sums), self._new(2 * tickets), self._new(2 * ranges), self._new(2 * ranges),
             tickets, ranges, self._new(n), call.flat(np.zeros(2 * n, self.real)), self._new(n),
-            call.flat(is_weight), self._new(rows), self._new(rows * TOLD),
+            penalized, self._new(rows), self._new(rows * TOLD),
         )  # fmt: skip
 
     def _new(self, count: int) -> Any:
@@ -164,17 +174,17 @@ class Steps:
         told = np.array([start, step, row, origin])
         self.now.copy_to_device(told, stream=self.stream)
 
+    @abstractmethod
     def shape(self) -> tuple[int, int, int]:
         """Return the sums that a batch's losses are in, its gradients' values, and the ranges."""
-        raise NotImplementedError
 
+    @abstractmethod
     def once(self, purpose: int) -> None:
         """Put on the stream what leaves the cost of all examples, or their gradient as well."""
-        raise NotImplementedError
 
+    @abstractmethod
     def take(self, steps: int, start: int) -> None:
         """Put so many steps on the stream, of which the first begins at the example ``start``."""
-        raise NotImplementedError
 
     def _settle(self, purpose: int, parts: list[Part], batch: int) -> None:
         """Turn the sums of all parts into the gradient, or into a step."""
@@ -209,7 +219,7 @@ class BlockSteps(Steps):
         about = self.stream, self.net, self.rule, self.examples, self.space
         cut = self._piece, self.batch, self.m
         if self._one_unit:
-            one_unit.pieces(*about, *cut, self.now)
+            one_unit.pieces(self.stream, self.net, self.examples, self.space, *cut, self.now)
         else:
             training.pieces(*about, *cut, purpose, self._groups, self.sizes, self.now)
         part = Part(0, self.net.size, apart=self.net.size, piece=self._piece)
@@ -251,9 +261,7 @@ class LayerSteps(Steps):
         return tickets, max(sums), ranges[0]
 
     def _layers(self, m: int) -> list[layers.Layer]:
-        table = self.net.layers.copy_to_host(stream=self.stream)
-        driver.wait_for(self.stream)
-        return layers.layers_of(table.reshape(self.net.depth, -1).tolist(), m, self.real)
+        return layers.layers_of(self.table, m, self.real)
 
     def _batch(self, m: int) -> _LayerBatch:
         if m not in self._batches:
@@ -363,10 +371,10 @@ def _all_at_once(
     l2: float,
 ) -> Steps:
     """Return a step over all examples."""
-    m = X.shape[1]
-    net, examples = net_of(call, parameters, network, ()), examples_of(call, X, Y, sample_weight)
-    rule = _QUESTION._replace(l1=l1, l2=l2)
-    return steps_for(network, parameters.dtype.type)(call, network, net, examples, m, m, rule, 1)
+    m, rule = X.shape[1], _QUESTION._replace(l1=l1, l2=l2)
+    examples = examples_of(call, X, Y, sample_weight)
+    kind = steps_for(network, parameters.dtype.type)
+    return kind(call, network, (), parameters, examples, m, m, rule, 1)
 
 
 def _answer(steps: Steps, purpose: int) -> float:

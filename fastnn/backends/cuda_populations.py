@@ -23,7 +23,7 @@ from ..kernels.structures import Progress
 from ..training import Prepared, new_progress
 from .architecture import architecture
 from .cuda_calls import Call
-from .cuda_networks import examples_of, rows_of
+from .cuda_networks import examples_of, weights_of
 
 Array = NDArray[Any]
 
@@ -77,34 +77,43 @@ class _Gang:
     def __init__(self, fits: list[Prepared]) -> None:
         self._fits, self._call = fits, Call()
         X, Y, _ = fits[0].examples
-        real = self._real = X.dtype.type
+        self._real = X.dtype.type
         self._states = [self._state(fit) for fit in fits]
-        self._batches = [fit.plan.batch for fit in fits]
         self._epoch_steps = [-(-fit.m // fit.plan.batch) for fit in fits]
         self._examples = examples_of(self._call, X, Y, None)
-        self._held_out, spans = self._others()
-        self._whole = np.zeros((len(fits), P.WHOLE), np.int64)
-        self._shared = 0
-        sizes = [fit.network.parameters.size for fit in fits]
+        self._held_out, self._spans = self._others()
+        self._sizes = [fit.network.parameters.size for fit in fits]
         # Whole lines of 16 bytes, so that each begins at one.
-        self._at = _places([-(-n // 4) * 4 for n in sizes])
-        layers = [architecture(f.network._description, f.plan.keep).layers for f in fits]
-        layer_at = _places([table.size for table in layers])
-        orders = [self._order(fit, state) for fit, state in zip(fits, self._states, strict=True)]
-        order_at = _places([order.size for order in orders])
+        self._at = _places([-(-n // 4) * 4 for n in self._sizes])
+        self._layers = [architecture(f.network._description, f.plan.keep).layers for f in fits]
+        self._orders = [*map(self._order, fits, self._states)]
+        self._whole = np.zeros((len(fits), P.WHOLE), np.int64)
+        self._shared = 0  # bytes of the largest network
+        scratch = self._describe()
+        self._stands = np.zeros((len(fits), P.STANDS), np.int64)
+        for k, state in enumerate(self._states):
+            self._stands[k, P.STEPS_TAKEN] = state.counts[0]
+            self._stands[k, P.BEST] = -1
+            self._stands[k, P.RANDOM] = state.random.view(np.int64)[0]
+        self._every = self._population(self._weights(X.shape[1]), *scratch)
+
+    def _describe(self) -> tuple[int, int, int]:
+        """Tell the kernels of each network; return the sums, totals and ranges of all together."""
+        layer_at = _places([table.size for table in self._layers])
+        order_at = _places([order.size for order in self._orders])
         others_at = order_at[-1]
         sums_at = totals_at = ranges_at = 0
-        for k, fit in enumerate(fits):
-            net, plan, n = fit.network, fit.plan, sizes[k]
-            groups = block.groups_for(net.sizes, real)
-            self._shared = max(self._shared, block.shared_bytes(net.sizes, groups, real))
-            piece, out = training.piece_of(plan.batch, groups, real), spans[k]
+        for k, fit in enumerate(self._fits):
+            net, plan, n, out = fit.network, fit.plan, self._sizes[k], self._spans[k]
+            groups = block.groups_for(net.sizes, self._real)
+            self._shared = max(self._shared, block.shared_bytes(net.sizes, groups, self._real))
+            piece = training.piece_of(plan.batch, groups, self._real)
             tickets = training.pieces_of(plan.batch, piece)
-            out_piece = training.piece_of(max(out.size, 1), groups, real)
+            out_piece = training.piece_of(max(out.size, 1), groups, self._real)
             all_tickets = max(tickets, training.pieces_of(max(out.size, 1), out_piece))
             ranges, table = optimizers.ranges_of(n), architecture(net._description)
             told = {
-                P.SIZE: n, P.DEPTH: len(layers[k]), P.LOSS: table.loss, P.GROUPS: groups,
+                P.SIZE: n, P.DEPTH: len(self._layers[k]), P.LOSS: table.loss, P.GROUPS: groups,
                 P.BATCH: plan.batch, P.PIECE: piece, P.M: fit.m, P.KIND: plan.rule.kind,
                 P.NESTEROV: int(plan.rule.nesterov), P.KEY: plan.rule.key,
                 P.PARAMETERS: self._at[k], P.LAYERS: layer_at[k], P.SUMS: sums_at,
@@ -118,32 +127,29 @@ class _Gang:
                 self._whole[k, field] = number
             sums_at, totals_at = sums_at + tickets * n, totals_at + 2 * all_tickets
             ranges_at, others_at = ranges_at + 2 * ranges, others_at + out.size
-        weights = self._weights(X.shape[1])
-        self._stands = np.zeros((len(fits), P.STANDS), np.int64)
-        for k, state in enumerate(self._states):
-            self._stands[k, P.STEPS_TAKEN] = state.counts[0]
-            self._stands[k, P.BEST] = -1
-            self._stands[k, P.RANDOM] = state.random.view(np.int64)[0]
-        call, new = self._call, self._new
-        flat = np.zeros(self._at[-1], real)
+        return sums_at, totals_at, ranges_at
+
+    def _population(self, weights: Array, sums: int, totals: int, ranges: int) -> Population:
+        """Return all that the kernels read and write, on the GPU."""
+        call, new, fits = self._call, self._new, self._fits
+        flat = np.zeros(self._at[-1], self._real)
         is_weight, parameters = flat.copy(), flat.copy()
-        moments = np.zeros(2 * self._at[-1], real)
+        moments = np.zeros(2 * self._at[-1], self._real)
         for k, fit in enumerate(fits):
-            at = self._at[k]
-            parameters[at : at + sizes[k]] = fit.network.parameters
-            moments[2 * at : 2 * (at + sizes[k])] = self._states[k].state.reshape(-1)
-            for n_in, n, _, place, *_ in rows_of(fit.network._description):
-                is_weight[at + place : at + place + n * n_in] = 1
-        infinite = np.full(2 * len(fits), np.inf, real)
+            at, n = self._at[k], self._sizes[k]
+            parameters[at : at + n] = fit.network.parameters
+            moments[2 * at : 2 * (at + n)] = self._states[k].state.reshape(-1)
+            is_weight[at : at + n] = weights_of(fit.network._description)
+        infinite = np.full(2 * len(fits), np.inf, self._real)
         falls = np.array([fit.plan.min_delta for fit in fits])
-        self._every = Population(
+        return Population(
             call.flat(np.zeros(1, np.int64)), call.flat(self._numbers().reshape(-1)),
             call.flat(self._stands.reshape(-1)), call.flat(infinite), call.flat(falls),
-            call.flat(np.concatenate([table.reshape(-1) for table in layers])),
-            call.flat(np.concatenate([*orders, *spans])), call.flat(weights), int(weights.size > 1),
-            call.flat(parameters), call.flat(moments), call.flat(parameters),
-            call.flat(parameters), new(flat.size), call.flat(is_weight), new(sums_at),
-            new(totals_at), new(ranges_at), new(ranges_at), new(1), new(1), 0, new(len(fits)),
+            call.flat(np.concatenate([table.reshape(-1) for table in self._layers])),
+            call.flat(np.concatenate([*self._orders, *self._spans])), call.flat(weights),
+            int(weights.size > 1), call.flat(parameters), call.flat(moments), call.flat(parameters),
+            call.flat(parameters), new(flat.size), call.flat(is_weight), new(sums),
+            new(totals), new(ranges), new(ranges), new(1), new(1), 0, new(len(fits)),
             int(driver.is_wide(driver.Place(new(1)))),
         )  # fmt: skip
 
@@ -259,9 +265,9 @@ class _Gang:
             )  # fmt: skip
             self._every = every
         every.told.copy_to_device(self._told_of(rows).reshape(-1), stream=call.stream)
-        P.fit_many(call.stream, every, self._examples, 0, k, epochs, self._shared)
+        P.fit_many(call.stream, every, self._examples, k, epochs, self._shared)
         if watched:
-            P.watch_many(call.stream, every, self._held_out, 0, k, self._shared)
+            P.watch_many(call.stream, every, self._held_out, k, self._shared)
 
     def _told_of(self, rows: int) -> Array:
         """Return what the next steps of each network are told, (K, rows, TOLD)."""

@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 from ..description import Description
 from ..kernels.cpu.order import reorder
 from ..kernels.cuda import driver, optimizers
-from ..kernels.cuda.structures import TOLD
 from ..kernels.structures import Progress, Rule
 from .cuda_calls import AnyArray, Call
-from .cuda_networks import examples_of, net_of, steps_for
+from .cuda_networks import examples_of, steps_for
 from .cuda_streaming import Chunks, too_large
 
 Array = NDArray[Any]
@@ -54,10 +53,9 @@ class Training:
         self._order = _Order(progress, self._stream, here=self._chunks is None)
         if self._order.here is not None:
             examples = examples._replace(order=self._order.here, ordered=1)
-        net = net_of(call, parameters, network, keep)
-        self._steps = steps_for(network, self._real)(
-            call, network, net, examples, self._m, batch_size, rule, _ROWS
-        )
+        kind = steps_for(network, self._real)
+        about = call, network, keep, parameters
+        self._steps = kind(*about, examples, self._m, batch_size, rule, _ROWS)
         space = self._steps.space
         space.state.copy_to_device(progress.state.reshape(-1), stream=self._stream)
         space.snapshot.copy_to_device(progress.snapshot, stream=self._stream)
@@ -83,9 +81,8 @@ class Training:
         first, start, row = int(progress.counts[0]) + 1, int(progress.counts[2]), 0
         factors = progress.rates[1:]
         rates = factors[(np.arange(first, first + steps) - 1) % len(factors)]
-        told = np.zeros((_ROWS, TOLD), self._real)
-        told[:steps] = optimizers.told_of(self._rule, rates, first, self._real)
-        self._steps.space.told.copy_to_device(told.reshape(-1), stream=self._stream)
+        told = optimizers.told_of(self._rule, rates, first, self._real).reshape(-1)
+        self._steps.space.told[: told.size].copy_to_device(told, stream=self._stream)
         while row < steps:
             some, origin = steps - row, 0
             if progress.order.size and start == 0:
@@ -110,7 +107,7 @@ class Training:
     def _note(self, steps: int) -> None:
         """Wait for the steps; bring back what they cost, the parameters and the moments."""
         progress, m, space = self._progress, self._m, self._steps.space
-        brought = space.costs, self._steps.net.parameters, space.state, space.snapshot
+        brought = space.costs[:steps], self._steps.net.parameters, space.state, space.snapshot
         found = [values.copy_to_host(stream=self._stream) for values in brought]
         driver.wait_for(self._stream)
         # All at once, so that Ctrl-C hardly finds a part of it done.
@@ -118,7 +115,7 @@ class Training:
         progress.state[...], progress.snapshot[...] = found[2].reshape(2, -1), found[3]
         self._order.keep()
         counts = progress.counts
-        for J in costs[:steps].tolist():
+        for J in costs.tolist():
             start = int(counts[2])
             stop = min(start + self._batch, m)
             counts[0] += 1

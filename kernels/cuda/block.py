@@ -22,7 +22,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from ..codes import SOFTMAX
-from ..structures import ABOVE, CODE, KEEP, N_IN, N_OUT, PLACE
+from ..structures import ABOVE, CODE, FIELDS, KEEP, N_IN, N_OUT, PLACE
 from .activations import pieces, value_of
 from .driver import MOST_SHARED, SIMULATED, TEAM, barrier, device
 from .dropout import kept
@@ -41,9 +41,6 @@ GROUPS = (2, 1) if SIMULATED else (8, 4, 2)
 
 # The widest layer, inputs included, of the networks that are taken through so.
 WIDEST = 8 if SIMULATED else 128
-
-# Of a layer in the table of layers.
-FIELDS = 6
 
 
 def pitch_of(groups: int, real: Any) -> int:

@@ -16,7 +16,7 @@ from ..structures import CODE
 from .driver import ALIGNMENT, SIMULATED, TEAM, Kernel, barrier, cuda, device, kernel, real_of
 from .losses import example_at, of_value, target_of
 from .memory import copy16, store, value, vector_length
-from .structures import ORIGIN, START, Examples, Net, Rule, Space
+from .structures import ORIGIN, START, Examples, Net, Space
 from .sums import meet, plus
 
 # The numbers of features that there are kernels for.
@@ -97,7 +97,7 @@ def _one_unit(features: int) -> Kernel:
                     total += value(S, k * PITCH + u)
                 store(sums, place + k, total)
 
-        def function(net, rule, examples, space, piece, batch, m, now):
+        def function(net, examples, space, piece, batch, m, now):
             S = cuda.shared.array(CELLS, real, ALIGNMENT)
             scratch = cuda.shared.array(TEAM, real, ALIGNMENT)
             x = cuda.local.array(features, real)
@@ -139,15 +139,15 @@ def _one_unit(features: int) -> Kernel:
 
         return function
 
-    return kernel(f"one_unit_{features}", "NUESIIIJ", (TEAM, 3, 2))(factory)
+    return kernel(f"one_unit_{features}", "NESIIIJ", (TEAM, 3, 2))(factory)
 
 
 _KERNELS = {features: _one_unit(features) for features in FEATURES}
 
 
 def pieces(
-    stream: Any, net: Net, rule: Rule, examples: Examples, space: Space, piece: int, batch: int,
-    m: int, now: Any,
+    stream: Any, net: Net, examples: Examples, space: Space, piece: int, batch: int, m: int,
+    now: Any,
 ) -> None:  # fmt: skip
     """Take the pieces of the batch that begins ``now`` forward and backward.
 
@@ -156,5 +156,5 @@ def pieces(
     features = next(count for count in FEATURES if net.size - 1 <= count)
     _KERNELS[features].launch(
         -(-batch // piece), TEAM, stream, real_of(net.parameters),
-        net, rule, examples, space, piece, batch, m, now,
+        net, examples, space, piece, batch, m, now,
     )  # fmt: skip

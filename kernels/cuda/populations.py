@@ -14,7 +14,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from .block import FIELDS, ROWS
+from ..structures import FIELDS
+from .block import ROWS
 from .driver import ALIGNMENT, TEAM, barrier, cuda, device, dynamic, kernel, real_of
 from .memory import store, value, vector_length
 from .optimizers import noting
@@ -77,19 +78,19 @@ def _rule_of(real: Any) -> Any:
     return rule_of
 
 
-@kernel("fit_many", "PEII", (TEAM, 2, 2))
+@kernel("fit_many", "PEI", (TEAM, 2, 2))
 def _fit_many(real):
     take, rule_of = steps_of(real, barrier), _rule_of(real)
     V = vector_length(real)
     CELLS, shared_type = ROWS * V, dynamic(real)
 
-    def function(every, shared, first, epochs):
+    def function(every, shared, epochs):
         S = cuda.shared.array(0, shared_type, ALIGNMENT)
         scratch = cuda.shared.array(TEAM, real, ALIGNMENT)
         acc = cuda.local.array(CELLS, real)
         b = cuda.local.array(CELLS, real)
         a = cuda.local.array(V, real)
-        k, t = first + cuda.blockIdx.x, cuda.threadIdx.x
+        k, t = cuda.blockIdx.x, cuda.threadIdx.x
         # What is this network's of each array.
         whole = every.whole[k * WHOLE : (k + 1) * WHOLE]
         numbers = every.numbers[k * REAL : (k + 1) * REAL]
@@ -139,7 +140,7 @@ def _fit_many(real):
     return function
 
 
-@kernel("watch_many", "PEI", (TEAM, 2, 2))
+@kernel("watch_many", "PE", (TEAM, 2, 2))
 def _watch_many(real):
     do_piece, cost_of, rule_of = piecework(real), noting(real), _rule_of(real)
     V = vector_length(real)
@@ -160,13 +161,13 @@ def _watch_many(real):
         if patience >= 0 and value(stands, WAITED) >= patience:
             store(stands, STOPPED, 1)
 
-    def function(every, held_out, first):
+    def function(every, held_out):
         S = cuda.shared.array(0, shared_type, ALIGNMENT)
         scratch = cuda.shared.array(TEAM, real, ALIGNMENT)
         acc = cuda.local.array(CELLS, real)
         b = cuda.local.array(CELLS, real)
         a = cuda.local.array(V, real)
-        k, t = first + cuda.blockIdx.x, cuda.threadIdx.x
+        k, t = cuda.blockIdx.x, cuda.threadIdx.x
         whole = every.whole[k * WHOLE : (k + 1) * WHOLE]
         numbers = every.numbers[k * REAL : (k + 1) * REAL]
         stands = every.stands[k * STANDS : (k + 1) * STANDS]
@@ -216,20 +217,17 @@ def _watch_many(real):
 
 
 def fit_many(
-    stream: Any, every: Population, examples: Examples, first: int, count: int, epochs: int,
-    shared: int,
-) -> None:  # fmt: skip
-    """Take so many epochs of ``count`` networks, unless they have stopped before.
+    stream: Any, every: Population, examples: Examples, count: int, epochs: int, shared: int
+) -> None:
+    """Take so many epochs of all networks, ``count`` of them, unless they have stopped before.
 
     A block of threads has ``shared`` bytes for the examples.
     """
     real = real_of(every.parameters)
-    _fit_many.launch(count, TEAM, stream, real, every, examples, first, epochs, shared=shared)
+    _fit_many.launch(count, TEAM, stream, real, every, examples, epochs, shared=shared)
 
 
-def watch_many(
-    stream: Any, every: Population, held_out: Examples, first: int, count: int, shared: int
-) -> None:
+def watch_many(stream: Any, every: Population, held_out: Examples, count: int, shared: int) -> None:
     """Note what held-out examples cost after an epoch; keep the best parameters, or stop."""
     real = real_of(every.parameters)
-    _watch_many.launch(count, TEAM, stream, real, every, held_out, first, shared=shared)
+    _watch_many.launch(count, TEAM, stream, real, every, held_out, shared=shared)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import layers
 from .block import ROWS, blocks, shared_bytes
 from .driver import ALIGNMENT, TEAM, Place, cuda, dynamic, kernel, real_of
-from .layers import Batch
 from .memory import vector_length
 from .structures import Examples, Net
 
@@ -49,17 +47,3 @@ def network_forward(
         -(-m // width), TEAM, stream, real, *out, m, 1, net, examples, m, groups,
         shared=shared_bytes(sizes, groups, real),
     )  # fmt: skip
-
-
-def layered_forward(
-    stream: Any, out: Place, parameters: Place, batch: Batch, X: Place, rows: bool, m: int
-) -> None:
-    """out = A_L, (n_y, m), of any network, layer by layer."""
-    layers.forward(stream, parameters, batch, X, rows, m, None, 0, out=out)
-
-
-def forward_one(
-    stream: Any, out: Place, net: Net, examples: Examples, groups: int, sizes: tuple[int, ...]
-) -> None:
-    """out = A_L of one example."""
-    network_forward(stream, out, net, examples, 1, groups, sizes)
