@@ -15,8 +15,6 @@ import pytest
 INSTALLED = importlib.util.find_spec("numba_cuda") is not None
 SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM", "0") not in ("", "0")
 
-ROWS: list[tuple[str, ...]] = []
-
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "simulator: needs numba-cuda and NUMBA_ENABLE_CUDASIM=1")
@@ -45,14 +43,11 @@ def _threads_take_turns_quickly():
     sys.setswitchinterval(before)
 
 
-@pytest.fixture(scope="session")
-def table() -> list[tuple[str, ...]]:
-    """Rows of the table of kernels that is printed at the end."""
-    return ROWS
-
-
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if ROWS:
+    # A test's properties come home from whichever process it ran in.
+    passed = terminalreporter.stats.get("passed", [])
+    rows = [row for report in passed for name, row in report.user_properties if name == "compiled"]
+    if rows:
         terminalreporter.section("kernels, compiled ahead of time")
-        for row in [("kernel", "type", "arch", "registers", "shared bytes"), *sorted(ROWS)]:
-            terminalreporter.write_line("{:24s} {:8s} {:6s} {:>9s} {:>12s}".format(*row))
+        for row in [("kernel", "type", "arch", "registers", "shared bytes"), *sorted(rows)]:
+            terminalreporter.write_line("{:32s} {:8s} {:6s} {:>9s} {:>12s}".format(*row))

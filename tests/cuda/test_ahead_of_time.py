@@ -110,11 +110,12 @@ every_kernel = pytest.mark.parametrize("kernel", KERNELS.values(), ids=lambda ke
 @pytest.mark.parametrize("capability", ARCHITECTURES, ids=lambda c: f"sm_{c[0]}{c[1]}")
 @both_types
 @every_kernel
-def test_registers_and_memory(kernel, real, capability, table):
+def test_registers_and_memory(kernel, real, capability, record_property):
     _, log = linked(kernel, real, capability)
     registers, shared = number(r"Used (\d+) registers", log), number(r"(\d+) bytes smem", log)
     arch = f"sm_{capability[0]}{capability[1]}"
-    table.append((kernel.name, real.__name__, arch, str(registers), str(shared)))
+    row = kernel.name, real.__name__, arch, str(registers), str(shared)
+    record_property("compiled", row)
     if (kernel.name, real) in MAY_SPILL:
         assert number(r"(\d+) bytes spill stores", log) <= 256
     else:

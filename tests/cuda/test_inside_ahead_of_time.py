@@ -79,10 +79,11 @@ every_kernel = pytest.mark.parametrize("name", list(CAPS))
 
 @both_types
 @every_kernel
-def test_registers_and_local_memory(name, real, table):
+def test_registers_and_local_memory(name, real, record_property):
     log = assembled(name, real)
     registers, frame = number(r"Used (\d+) registers", log), number(r"(\d+) bytes stack frame", log)
-    table.append((f"inside: {name}", real.__name__, "sm_90", str(registers), "0"))
+    row = f"inside: {name}", real.__name__, "sm_90", str(registers), "0"
+    record_property("compiled", row)
     assert "0 bytes spill stores, 0 bytes spill loads" in log
     assert 0 < registers <= CAPS[name][FLOATS.index(real)]
     # The workspace that was asked for, and nothing else.
