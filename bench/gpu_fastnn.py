@@ -23,7 +23,7 @@ def _missing(device: str) -> str | None:
 
 def _prepare(work: Workload, problem: Problem, device: str) -> Entry:
     os.environ["FASTNN_DEVICE"] = device  # which `gpu_timing` goes by
-    return {"values": _values, "product": _product, "fit": _fit}[work.kind](work, problem)
+    return _MAKERS[work.kind](work, problem)
 
 
 def _repeated(call: Callable[[], Any]) -> Callable[[int], None]:
@@ -84,4 +84,25 @@ def _fit(work: Workload, problem: Problem) -> Entry:
     return Entry(run, lambda: net.parameters.copy(), clock)
 
 
+def _population(work: Workload, problem: Problem) -> Entry:
+    told, data = work.network, problem.data
+    assert told is not None
+    assert data is not None
+    net = fastnn.Network(told.sizes, told.hidden, told.loss, told.dtype, device="cuda")
+    networks = net.replicate(work.n)
+    for network, parameters in zip(networks, problem.inputs[0], strict=True):
+        network.parameters = parameters.copy()
+    rule, targets = fastnn.SGD(told.rate), data.y.astype(told.dtype).reshape(1, -1)
+
+    def run(fits: int) -> None:
+        for _ in range(fits):
+            fastnn.fit_many(
+                networks, data.X.T, targets, told.epochs, told.batch, rule, shuffle=False
+            )
+
+    clock = gpu_timing.HostClock(gpu_timing.synchronize)
+    return Entry(run, lambda: np.array([network.parameters for network in networks]), clock)
+
+
+_MAKERS = {"values": _values, "product": _product, "fit": _fit, "population": _population}
 ENTRANTS = [Entrant("fastnn", lambda: fastnn.__version__, _missing, _prepare)]

@@ -10,7 +10,7 @@ import numpy as np
 
 from gpu_entrants import Entrant, Entry, absent
 from gpu_timing import HostClock
-from gpu_workloads import RATE, Problem, Workload
+from gpu_workloads import RATE, Problem, Workload, layers_of
 from workloads import flat
 
 # Others need memory too; JAX would take three quarters of it at its start.
@@ -38,7 +38,7 @@ def _prepare(work: Workload, problem: Problem, device: str) -> Entry:
 
     # By default products of float32 go through TF32.
     with jax.default_matmul_precision("highest"):
-        make = _fit if work.kind == "fit" else _call
+        make = {"fit": _fit, "population": _population}.get(work.kind, _call)
         return make(work, problem)
 
 
@@ -82,7 +82,8 @@ def _call(work: Workload, problem: Problem) -> Entry:
     return Entry(last.run, lambda: np.asarray(last.value), HostClock(last.finish))
 
 
-def _fit(work: Workload, problem: Problem) -> Entry:
+def _epoch(work: Workload, problem: Problem) -> tuple[Callable[[Any, Any], Any], Any]:
+    """Return the function that trains a network for an epoch of some batches, and those."""
     import jax
     from jax import lax
     from jax import numpy as jnp
@@ -90,8 +91,6 @@ def _fit(work: Workload, problem: Problem) -> Entry:
     told, data = work.network, problem.data
     assert told is not None
     assert data is not None
-    pairs = zip(data.W, data.b, strict=True)
-    initial = [(jnp.asarray(W.T.copy()), jnp.asarray(b)) for W, b in pairs]
     if told.loss == "cross_entropy":
         targets = jax.nn.one_hot(data.y, told.sizes[-1], dtype=data.X.dtype)
     else:
@@ -115,12 +114,50 @@ def _fit(work: Workload, problem: Problem) -> Entry:
         gradients = jax.grad(cost)(parameters, *batch)
         return jax.tree.map(lambda P, g: P - told.rate * g, parameters, gradients), None
 
-    epoch = jax.jit(lambda parameters, batches: lax.scan(step, parameters, batches)[0])
-    last = _Last(lambda parameters: epoch(parameters, batches), initial)
+    return (lambda parameters, batches: lax.scan(step, parameters, batches)[0]), batches
+
+
+def _fit(work: Workload, problem: Problem) -> Entry:
+    import jax
+    from jax import numpy as jnp
+
+    data = problem.data
+    assert data is not None
+    pairs = zip(data.W, data.b, strict=True)
+    initial = [(jnp.asarray(W.T.copy()), jnp.asarray(b)) for W, b in pairs]
+    epoch, batches = _epoch(work, problem)
+    compiled = jax.jit(epoch)
+    last = _Last(lambda parameters: compiled(parameters, batches), initial)
 
     def result() -> np.ndarray:
         W, b = zip(*last.value, strict=True)
         return flat([np.asarray(w).T for w in W], [np.asarray(v) for v in b])
+
+    return Entry(last.run, result, HostClock(last.finish))
+
+
+def _population(work: Workload, problem: Problem) -> Entry:
+    """All epochs of all networks in one compiled call: ``vmap`` of the whole fit."""
+    import jax
+    from jax import lax
+    from jax import numpy as jnp
+
+    told = work.network
+    assert told is not None
+    W, b = layers_of(problem.inputs[0], told.sizes)
+    pairs = zip(W, b, strict=True)
+    initial = [(jnp.asarray(w.transpose(0, 2, 1)), jnp.asarray(v)) for w, v in pairs]
+    epoch, batches = _epoch(work, problem)
+
+    def fit(parameters: Any, batches: Any) -> Any:
+        return lax.fori_loop(0, told.epochs, lambda _, P: epoch(P, batches), parameters)
+
+    compiled = jax.jit(jax.vmap(fit, in_axes=(0, None)))
+    last = _Last(lambda parameters: compiled(parameters, batches), initial)
+
+    def result() -> np.ndarray:
+        arrays = [(np.asarray(W).transpose(0, 2, 1), np.asarray(b)) for W, b in last.value]
+        return np.concatenate([A.reshape(work.n, -1) for pair in arrays for A in pair], axis=1)
 
     return Entry(last.run, result, HostClock(last.finish))
 

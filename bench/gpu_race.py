@@ -20,7 +20,8 @@ class Effort(NamedTuple):
     shortest: float  # seconds of one measurement
 
 
-FULL = {"values": Effort(15, 0.02), "product": Effort(11, 0.1), "fit": Effort(9, 0.3)}
+FULL = {"values": Effort(15, 0.02), "product": Effort(11, 0.1), "fit": Effort(9, 0.3),
+        "population": Effort(5, 0.3)}  # fmt: skip
 QUICK = Effort(2, 0.0)
 
 

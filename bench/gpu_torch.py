@@ -9,7 +9,7 @@ import numpy as np
 
 from gpu_entrants import Entrant, Entry, absent
 from gpu_timing import EventClock, HostClock
-from gpu_workloads import RATE, Problem, Workload
+from gpu_workloads import RATE, Problem, Workload, layers_of
 from workloads import flat
 
 
@@ -61,8 +61,8 @@ def _sent(problem: Problem, device: str) -> list[Any]:
 
 
 def _eager(work: Workload, problem: Problem, device: str) -> Entry | str:
-    if work.kind == "fit":
-        return _Training(work, problem, device).eager()
+    if work.kind in _TRAINING:
+        return _TRAINING[work.kind](work, problem, device).eager()
     if work.kind == "product":
         return "it is cuBLAS's product, below" if device == "cuda" else "on a GPU it is cuBLAS's"
     import torch
@@ -137,20 +137,28 @@ class _Training:
             self.cost(self.parameters, x, targets).backward()
             self.rule.step()
 
-    def eager(self) -> Entry:
+    def begin(self) -> None:
+        """Make ready for `epoch`."""
         import torch
 
         for P in self.parameters:
             P.requires_grad_()
         self.rule = torch.optim.SGD(self.parameters, self.rate)
-        return Entry(_repeated(self.epoch), self.result, _clock(self.device))
+
+    def entry(self, epoch: Callable[[], Any]) -> Entry:
+        """Return what trains by this function."""
+        return Entry(_repeated(epoch), self.result, _clock(self.device))
+
+    def eager(self) -> Entry:
+        self.begin()
+        return self.entry(self.epoch)
 
     def graph(self) -> Entry | str:
         import torch
 
         if self.device == "cpu":
             return "CUDA graphs need a GPU"
-        self.eager()
+        self.begin()
         # A capture wants its kernels loaded and its memory known: a few epochs on another stream.
         aside = torch.cuda.Stream()
         aside.wait_stream(torch.cuda.current_stream())
@@ -158,14 +166,15 @@ class _Training:
             for _ in range(3):
                 self.epoch()
         torch.cuda.current_stream().wait_stream(aside)
-        self.rule.zero_grad(set_to_none=True)
+        for P in self.parameters:
+            P.grad = None
         captured = torch.cuda.CUDAGraph()
         with torch.cuda.graph(captured):
             self.epoch()
         with torch.no_grad():
             for P, first in zip(self.parameters, self.start, strict=True):
                 P.copy_(first)
-        return Entry(_repeated(captured.replay), self.result, _clock(self.device))
+        return self.entry(captured.replay)
 
     def compiled(self) -> Entry:
         import torch
@@ -175,7 +184,7 @@ class _Training:
 
         @torch.compile(fullgraph=True, dynamic=False)
         def step(parameters: list[Any], x: Any, targets: Any) -> None:
-            gradients = torch.func.grad(self.cost)(parameters, x, targets)
+            gradients = self.gradients(parameters, x, targets)
             for P, g in zip(parameters, gradients, strict=True):
                 P.sub_(self.rate * g)
 
@@ -184,15 +193,74 @@ class _Training:
                 for x, targets in self.batches:
                     step(self.parameters, x, targets)
 
-        return Entry(_repeated(epoch), self.result, _clock(self.device))
+        return self.entry(epoch)
+
+    def gradients(self, parameters: list[Any], x: Any, targets: Any) -> list[Any]:
+        """Return the derivatives of the cost."""
+        import torch
+
+        found: list[Any] = torch.func.grad(self.cost)(parameters, x, targets)
+        return found
+
+
+class _Population(_Training):
+    """Many networks on the same batches: ``torch.func.vmap`` of the gradient, then a step."""
+
+    def __init__(self, work: Workload, problem: Problem, device: str) -> None:
+        import torch
+
+        super().__init__(work, problem, device)
+        told = work.network
+        assert told is not None
+        self.epochs, self.n = told.epochs, work.n
+        pairs = zip(*layers_of(problem.inputs[0], told.sizes), strict=True)
+        self.start = [torch.tensor(P, device=device) for pair in pairs for P in pair]
+        self.parameters = [P.clone() for P in self.start]
+
+    def result(self) -> np.ndarray:
+        found = [P.cpu().numpy().reshape(self.n, -1) for P in self.parameters]
+        return np.concatenate(found, axis=1)
+
+    def begin(self) -> None:
+        pass
+
+    def entry(self, epoch: Callable[[], Any]) -> Entry:
+        def run(fits: int) -> None:
+            for _ in range(fits * self.epochs):
+                epoch()
+
+        return Entry(run, self.result, _clock(self.device))
+
+    def gradients(self, parameters: list[Any], x: Any, targets: Any) -> list[Any]:
+        import torch
+
+        grad = torch.func.grad(self.cost)
+        found: list[Any] = torch.func.vmap(grad, in_dims=(0, None, None))(parameters, x, targets)
+        return found
+
+    def epoch(self) -> None:
+        import torch
+
+        with torch.no_grad():
+            for x, targets in self.batches:
+                gradients = self.gradients(self.parameters, x, targets)
+                for P, g in zip(self.parameters, gradients, strict=True):
+                    P.sub_(g, alpha=self.rate)
+
+
+_TRAINING = {"fit": _Training, "population": _Population}
 
 
 def _compiled(work: Workload, problem: Problem, device: str) -> Entry | str:
-    return _Training(work, problem, device).compiled() if work.kind == "fit" else "for fits alone"
+    if work.kind not in _TRAINING:
+        return "for fits alone"
+    return _TRAINING[work.kind](work, problem, device).compiled()
 
 
 def _graph(work: Workload, problem: Problem, device: str) -> Entry | str:
-    return _Training(work, problem, device).graph() if work.kind == "fit" else "for fits alone"
+    if work.kind not in _TRAINING:
+        return "for fits alone"
+    return _TRAINING[work.kind](work, problem, device).graph()
 
 
 ENTRANTS = [

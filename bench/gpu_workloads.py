@@ -12,6 +12,7 @@ logistic regression   4 (n_x + 1) m: X and the targets         4 n_x m: X read o
 a step of a network   4 (n_x + 1) batch                        2 batch (3 sum n_l n_(l-1) - n_1 n_0)
 an epoch of one       the same for m examples                  the same for m examples
 a product, n each     12 n^2                                   2 n^3
+networks at once      those of one, X for all                  those of one, for each network
 ====================  =======================================  ===================================
 
 Parameters and what a network keeps between its layers are taken to stay in the cache. Data is
@@ -25,6 +26,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -68,8 +70,9 @@ class Target(NamedTuple):
 class Workload:
     """A row: what is computed, and what it is to reach.
 
-    ``kind`` is "values" (the function ``what``, n values), "product" (n x n matrices) or "fit" (an
-    epoch of ``network``, timed by the step where ``by_step``).
+    ``kind`` is "values" (the function ``what``, n values), "product" (n x n matrices), "fit" (an
+    epoch of ``network``, timed by the step where ``by_step``) or "population" (n such networks,
+    each from its own beginning, for ``network.epochs`` epochs of the same examples).
     """
 
     name: str
@@ -88,6 +91,9 @@ class Workload:
     @property
     def unit(self) -> str:
         """Return what the time is of."""
+        if self.kind == "population":
+            assert self.network is not None
+            return f"{self.network.epochs} epochs"
         if self.kind != "fit":
             return "call"
         return "step" if self.by_step else "epoch"
@@ -100,6 +106,9 @@ class Workload:
         if self.kind == "product":
             return 12.0 * self.n**2
         assert self.network is not None
+        if self.kind == "population":
+            examples = (self.network.sizes[0] + 1) * self.network.m
+            return 4.0 * (examples + 2 * self.n * self.network_size)
         return 4.0 * (self.network.sizes[0] + 1) * self.network.m / self.steps
 
     @property
@@ -110,13 +119,21 @@ class Workload:
         if self.kind == "product":
             return 2.0 * self.n**3
         assert self.network is not None
+        if self.kind == "population":
+            return self.network.operations * self.network.epochs * self.n
         return self.network.operations / self.steps
+
+    @property
+    def network_size(self) -> int:
+        """Return the number of parameters of a network."""
+        assert self.network is not None
+        return sum(n * (k + 1) for k, n in pairwise(self.network.sizes))
 
     def floor(
         self, traffic: float, operations: float, ceilings: Mapping[str, float]
     ) -> tuple[float, str]:
         """Return the least seconds of so many bytes and operations, and which ceiling binds."""
-        bandwidth = "read" if self.kind == "fit" else "copy"
+        bandwidth = "read" if self.network else "copy"
         return max(
             (traffic / ceilings[bandwidth], bandwidth),
             (operations / ceilings["float32"], "float32"),
@@ -129,9 +146,11 @@ class Workload:
             sizes = tuple(min(n, 4) if n > 10 else min(n, 3) for n in work.sizes)
             batch = 4
             work = replace(
-                work, sizes=sizes, batch=batch, m=2 * batch if work.m > work.batch else 4
-            )
-        return replace(self, n=min(self.n, 20 if self.kind == "product" else 64), network=work)
+                work, sizes=sizes, batch=batch, m=2 * batch if work.m > work.batch else 4,
+                epochs=min(work.epochs, 2),
+            )  # fmt: skip
+        most = {"values": 64, "product": 20, "fit": 0, "population": 3}[self.kind]
+        return replace(self, n=min(self.n, most), network=work)
 
 
 # The functions of "values", and how many arrays each reads and writes.
@@ -179,6 +198,13 @@ WORKLOADS = [
         Target("PyTorch", 1.0),
     ),
     Workload(
+        "4,096 networks 30-16-1, batch 32 of 576", "population",
+        (Target("PyTorch eager", 20.0), Target("PyTorch CUDA graph", 1.0)), n=4096,
+        network=cpu_workloads.Workload(
+            "fit", (30, 16, 1), "relu", "binary_cross_entropy", 576, 32, epochs=100
+        ),
+    ),
+    Workload(
         "product of 4096 x 4096 matrices", "product", (Target("cuBLAS", 0.65),), n=4096
     ),
 ]  # fmt: skip
@@ -187,8 +213,8 @@ WORKLOADS = [
 class Problem(NamedTuple):
     """The data of a workload on the host, the same for everyone, and what is to come out."""
 
-    inputs: tuple[Array, ...]  # of "values" and "product"
-    data: cpu_workloads.Data | None  # of "fit"
+    inputs: tuple[Array, ...]  # of "values" and "product"; the networks of "population", as rows
+    data: cpu_workloads.Data | None  # of "fit" and "population"
     check: Callable[[Array], None]  # raises where a result is wrong
 
 
@@ -199,7 +225,8 @@ class DisagreementError(Exception):
 def problem(work: Workload, seed: int = 0) -> Problem:
     """Draw the data, and compute in float64 what it is to give."""
     if work.network is not None:
-        return _training(work, work.network, seed)
+        several = work.kind == "population"
+        return (_population if several else _training)(work, work.network, seed)
     random = np.random.default_rng(seed)
     shape = (work.n, work.n) if work.kind == "product" else (work.n,)
     inputs = tuple(random.standard_normal(shape, np.float32) for _ in range(2))
@@ -240,6 +267,52 @@ def _value(what: str, x: Array, y: Array) -> Array:
 
 def _training(work: Workload, network: cpu_workloads.Workload, seed: int) -> Problem:
     data = cpu_workloads.data(network, seed)
+    start, moved = _moved(network, data, 1)
+
+    def check(found: Array) -> None:
+        _near(work, found.astype(np.float64) - start, moved, 5e-3)
+
+    return Problem((), data, check)
+
+
+def _population(work: Workload, network: cpu_workloads.Workload, seed: int) -> Problem:
+    data = cpu_workloads.data(network, seed)
+    first = cpu_workloads.flat(data.W, data.b)
+    random = np.random.default_rng(seed + 1)
+    # Every network from its own beginning.
+    starts = first * random.uniform(0.5, 1.5, (work.n, first.size)).astype(first.dtype)
+    chosen = sorted({0, work.n // 2, work.n - 1})
+    known = []
+    for k in chosen:
+        W, b = layers_of(starts[k], network.sizes)
+        known.append(_moved(network, data._replace(W=W, b=b), network.epochs))
+
+    def check(found: Array) -> None:
+        if found.shape != starts.shape or not np.isfinite(found).all():
+            raise DisagreementError(f"{work.name}: not the finite parameters of all networks")
+        for k, (start, moved) in zip(chosen, known, strict=True):
+            _near(work, found[k].astype(np.float64) - start, moved, 5e-3)
+
+    return Problem((starts,), data, check)
+
+
+def layers_of(parameters: Array, sizes: tuple[int, ...]) -> tuple[list[Array], list[Array]]:
+    """Return W and b of each layer, of networks that are the last axis: W1, b1, W2, b2, ..."""
+    W, b, at, before = [], [], 0, parameters.shape[:-1]
+    for k, n in pairwise(sizes):
+        W.append(parameters[..., at : at + n * k].reshape(*before, n, k))
+        b.append(parameters[..., at + n * k : at + n * (k + 1)])
+        at += n * (k + 1)
+    return W, b
+
+
+def _moved(
+    network: cpu_workloads.Workload, data: cpu_workloads.Data, epochs: int
+) -> tuple[Array, Array]:
+    """Return the parameters, and how far so many epochs move them, in float64.
+
+    The parameters themselves would agree even if the gradients did not.
+    """
     wide = cpu_workloads.Data(
         data.X.astype(np.float64),
         data.y,
@@ -248,13 +321,7 @@ def _training(work: Workload, network: cpu_workloads.Workload, seed: int) -> Pro
     )
     entry = with_numpy.prepare(network, wide)
     start = cpu_workloads.flat(wide.W, wide.b)
-    moved = entry.flat(entry.run(1)) - start
-
-    def check(found: Array) -> None:
-        # How far the parameters have moved: they themselves agree even if the gradients do not.
-        _near(work, found.astype(np.float64) - start, moved, 5e-3)
-
-    return Problem((), data, check)
+    return start, entry.flat(entry.run(epochs)) - start
 
 
 def _near(work: Workload, found: Array, exact: Array, tolerance: float) -> None:
