@@ -31,8 +31,8 @@ Array = NDArray[Any]
 _AT_ONCE = 3 if driver.SIMULATED else 4096
 _ATTENTION = 0.05
 
-# Values of told numbers of one launch, at most.
-_TOLD_VALUES = 2**24
+# Numbers that a launch is told, or costs that it brings back, at most.
+_VALUES = 2**24
 
 
 def takes(fit: Prepared) -> bool:
@@ -225,7 +225,8 @@ class _Gang:
         fits = self._fits
         histories = [History(first_epoch=fit.first_epoch) for fit in fits]
         watched = fits[0].held_out is not None
-        most = max(1, _TOLD_VALUES // (TOLD * len(fits) * max(self._epoch_steps)))
+        values = max(TOLD * len({self._alike(k) for k in range(len(fits))}), len(fits))
+        most = max(1, _VALUES // (values * max(self._epoch_steps)))
         epochs, begin = 1, time.perf_counter()
         try:
             while not self._ended():
@@ -257,29 +258,32 @@ class _Gang:
     def _launch(self, epochs: int, watched: bool) -> None:
         rows = epochs * max(self._epoch_steps)
         call, every, k = self._call, self._every, len(self._fits)
+        told = self._told_of(rows)
+        self._whole[:, P.COSTS] = np.arange(k) * rows
         if rows != every.rows:
-            self._whole[:, P.COSTS] = np.arange(k) * rows
-            every = every._replace(
-                whole=call.flat(self._whole.reshape(-1)), rows=rows, costs=self._new(k * rows),
-                told=self._new(k * rows * TOLD),
-            )  # fmt: skip
-            self._every = every
-        every.told.copy_to_device(self._told_of(rows).reshape(-1), stream=call.stream)
+            every = every._replace(rows=rows, costs=self._new(k * rows))
+        whole = call.flat(self._whole.reshape(-1))
+        self._every = every = every._replace(whole=whole, told=call.flat(told))
         P.fit_many(call.stream, every, self._examples, k, epochs, self._shared)
         if watched:
             P.watch_many(call.stream, every, self._held_out, k, self._shared)
 
+    def _alike(self, k: int) -> Any:
+        """Return what decides the numbers that a network's next steps are told."""
+        return self._fits[k].plan.rule[:9], int(self._stands[k, P.STEPS_TAKEN])
+
     def _told_of(self, rows: int) -> Array:
-        """Return what the next steps of each network are told, (K, rows, TOLD)."""
-        found = np.empty((len(self._fits), rows, TOLD), self._real)
-        kept: dict[Any, Array] = {}
+        """Return what the next steps are told; networks that are told the same share the rows."""
+        found: dict[Any, Array] = {}
+        places: dict[Any, int] = {}
         for k, fit in enumerate(self._fits):
-            first = int(self._stands[k, P.STEPS_TAKEN]) + 1
-            key = fit.plan.rule[:9], first
-            if key not in kept:
-                kept[key] = optimizers.told_of(fit.plan.rule, np.ones(rows), first, self._real)
-            found[k] = kept[key]
-        return found
+            key = self._alike(k)
+            if key not in found:
+                places[key] = len(found) * rows
+                first = key[1] + 1
+                found[key] = optimizers.told_of(fit.plan.rule, np.ones(rows), first, self._real)
+            self._whole[k, P.TOLD_ROW] = places[key]
+        return np.concatenate(list(found.values())).reshape(-1)
 
     def _note(
         self, histories: list[History], done: NDArray[np.int64], epochs: int, watched: bool

@@ -24,10 +24,10 @@ from .training import COST, piecework, steps_of
 
 # What is told of a network in whole numbers. A name of an array stands for the place of the
 # network's first value in it.
-WHOLE: Final = 27
+WHOLE: Final = 28
 (
     SIZE, DEPTH, LOSS, GROUPS, BATCH, PIECE, M, KIND, NESTEROV, KEY,
-    PARAMETERS, LAYERS, SUMS, TICKETS, TOTALS, RANGES, PENALTIES, COSTS,
+    PARAMETERS, LAYERS, SUMS, TICKETS, TOTALS, RANGES, PENALTIES, COSTS, TOLD_ROW,
     ORDER, SHUFFLES, WEIGHTS, EPOCH_STEPS, EPOCHS,
     HELD_OUT, HELD_OUT_PIECE, HELD_OUT_ORDER, PATIENCE,
 ) = range(WHOLE)  # fmt: skip
@@ -98,7 +98,8 @@ def _fit_many(real):
         n, at, depth = value(whole, SIZE), value(whole, PARAMETERS), value(whole, DEPTH)
         m, count, groups = value(whole, M), value(whole, EPOCH_STEPS), value(whole, GROUPS)
         tickets, ranges = value(whole, TICKETS), value(whole, RANGES)
-        layer, total, row = value(whole, LAYERS), value(whole, TOTALS), value(whole, COSTS)
+        layer, total, cost = value(whole, LAYERS), value(whole, TOTALS), value(whole, COSTS)
+        told = TOLD * value(whole, TOLD_ROW)
         range_at, order_at = value(whole, PENALTIES), value(whole, ORDER)
         order = every.orders[order_at : order_at + m]
         net = Net(
@@ -116,8 +117,7 @@ def _fit_many(real):
             every.squares[range_at : range_at + 2 * ranges], tickets, ranges,
             every.gradient[at : at + n], every.state[2 * at : 2 * (at + n)],
             every.snapshot[at : at + n], every.is_weight[at : at + n],
-            every.costs[row : row + every.rows],
-            every.told[TOLD * row : TOLD * (row + every.rows)],
+            every.costs[cost : cost + every.rows], every.told[told : told + TOLD * every.rows],
         )  # fmt: skip
         rule = rule_of(whole, numbers)
         for epoch in range(epochs):

@@ -125,7 +125,7 @@ class Population(NamedTuple):
     penalties: Any
     squares: Any
     costs: Any  # (K, rows): of each step of a launch
-    told: Any  # (K, rows, TOLD)
+    told: Any  # (rows, TOLD) for networks alike, and so on
     rows: int
     held_out_costs: Any  # (K,): of the last epoch
     wide: int
