@@ -301,6 +301,42 @@ def test_a_search_through_a_pipeline():
     MLPGridSearchCV(estimator, grid, cv=2).fit(X, y, sample_weight=weights)
 
 
+class Noisy(StandardScaler):
+    """What it is fitted on it transforms in another way, as scikit-learn's TargetEncoder does."""
+
+    def fit_transform(self, X, y=None, **told):
+        return super().fit_transform(X, y, **told) + np.random.default_rng(0).normal(size=X.shape)
+
+
+@pytest.mark.parametrize("steps", [[Noisy()], [StandardScaler(), Noisy()], []])
+def test_a_pipeline_s_steps_are_fitted_as_the_pipeline_fits_them(steps):
+    X, y = load_iris(return_X_y=True)
+    estimator = make_pipeline(*steps, classifier())
+    grid = {f"mlpensembleclassifier__{name}": values for name, values in GRID.items()}
+    ours, theirs = (kind(estimator, grid).fit(X, y) for kind in (MLPGridSearchCV, GridSearchCV))
+    assert_as_theirs(ours, theirs, X)
+
+
+def test_weights_count_in_training_through_a_pipeline():
+    X, y = load_iris(return_X_y=True)
+    weight = np.random.default_rng(0).random(150)
+    estimator = make_pipeline(StandardScaler(), classifier())
+    grid = {f"mlpensembleclassifier__{name}": values for name, values in GRID.items()}
+    told = {"mlpensembleclassifier__sample_weight": weight}
+    ours = MLPGridSearchCV(estimator, grid, cv=3).fit(X, y, sample_weight=weight)
+    assert_as_theirs(ours, GridSearchCV(estimator, grid, cv=3).fit(X, y, **told), X)
+
+
+def test_a_cv_may_name_examples_as_numpy_does():
+    X, y = iris()
+    first = np.arange(150) % 3 > 0
+    backwards = np.arange(-150, 0)[first]
+    for train, test in (first, ~first), (backwards.tolist(), np.flatnonzero(~first).tolist()):
+        ours = MLPGridSearchCV(classifier(), GRID, cv=[(train, test)]).fit(X, y)
+        theirs = GridSearchCV(classifier(), GRID, cv=[(np.flatnonzero(first), test)]).fit(X, y)
+        assert_as_theirs(ours, theirs, X)
+
+
 def test_balanced_classes_are_balanced_in_each_fold():
     X, y = iris()
     X, y = X[:120], y[:120]

@@ -17,6 +17,7 @@ from sklearn.model_selection import GridSearchCV, ParameterGrid, check_cv
 from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import HasMethods, StrOptions
+from sklearn.utils.validation import _num_samples
 
 from ._ensemble import JOBS, BaseMLPEnsemble, Members, together, train
 from ._inputs import keeping_fitted, weights_of
@@ -33,6 +34,7 @@ class _Fold(NamedTuple):
     y: Array
     train: Array
     test: Array
+    numbers: Any  # which of the caller's examples these are
 
 
 class MLPGridSearchCV(GridSearchCV):
@@ -158,11 +160,14 @@ refit_time_
         """
         with keeping_fitted(self):
             splitter = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
-            splits: list[Split] = list(splitter.split(X, y, groups))
+            # A splitter of one's own may name them by masks, or from the end.
+            places = np.arange(_num_samples(X))
+            splits = [(places[a], places[b]) for a, b in splitter.split(X, y, groups)]
             self.scorer_, self.multimetric_ = check_scoring(self.estimator, self.scoring), False
             self.n_splits_ = len(splits)
             points = [dict(point) for point in ParameterGrid(self.param_grid)]
-            self._search(X, y, sample_weight, splits, points)
+            weights = weights_of(sample_weight, len(places))
+            self._search(X, y, weights, splits, points)
             if self.refit:
                 begin = time.perf_counter()
                 best = clone(self.estimator).set_params(**clone(self.best_params_, safe=False))
@@ -202,7 +207,12 @@ refit_time_
         return candidate
 
     def _search(
-        self, X: Any, y: Any, sample_weight: Any, splits: list[Split], points: list[dict[str, Any]]
+        self,
+        X: Any,
+        y: Any,
+        weights: Array | None,
+        splits: list[Split],
+        points: list[dict[str, Any]],
     ) -> None:
         """Train and score each point on each fold, and find the best."""
         shape = len(points), len(splits)
@@ -210,13 +220,13 @@ refit_time_
         fits = [(p, f) for p in range(shape[0]) for f in range(shape[1])]
         candidates = [self._candidate(point) for point in points]
         folds = self._folds(X, y, splits)
-        weights = weights_of(sample_weight, len(folds[0].y))
         # Folds whose examples are one array are trained together.
         for common in {id(fold.X): fold.X for fold in folds}.values():
             here = [(p, f) for p, f in fits if folds[f].X is common]
             ensembles = [deepcopy(candidates[p]) for p, _ in here]
+            own = None if weights is None else weights[folds[here[0][1]].numbers]
             members = [
-                ensemble._members(common, folds[f].y, weights, folds[f].train)
+                ensemble._members(common, folds[f].y, own, folds[f].train)
                 for ensemble, (_, f) in zip(ensembles, here, strict=True)
             ]
             self._train(ensembles, members, common, folds[here[0][1]].y)
@@ -235,14 +245,21 @@ refit_time_
     def _folds(self, X: Any, y: Any, splits: list[Split]) -> list[_Fold]:
         """Return the examples of each fold; without a pipeline they are one array for all."""
         judge = self._candidate({})
-        if not isinstance(self.estimator, Pipeline):
+        if not isinstance(self.estimator, Pipeline) or len(self.estimator.steps) == 1:
             whole, targets = judge._validated(X, y)
-            return [_Fold(whole, targets, *split) for split in splits]
+            return [_Fold(whole, targets, *split, slice(None)) for split in splits]
         folds = []
         for some, rest in splits:
             head = clone(self.estimator[:-1])
-            head.fit(_safe_indexing(X, some), _safe_indexing(y, some))
-            folds.append(_Fold(*judge._validated(head.transform(X), y), some, rest))
+            examples, targets = _safe_indexing(X, some), _safe_indexing(y, some)
+            # As a pipeline does: what a step is fitted on it may transform in another way.
+            trained = judge._validated(head.fit_transform(examples, targets), targets)
+            examples, targets = _safe_indexing(X, rest), _safe_indexing(y, rest)
+            tested = judge._validated(head.transform(examples), targets)
+            numbers = np.concatenate([some, rest])
+            train, test = np.split(np.arange(len(numbers)), [len(some)])
+            whole, targets = (np.concatenate(parts) for parts in zip(trained, tested, strict=True))
+            folds.append(_Fold(whole, targets, train, test, numbers))
         return folds
 
     def _train(
