@@ -171,13 +171,14 @@ class _Gang:
 
     def _others(self) -> tuple[Examples, list[NDArray[np.int64]]]:
         """Return all held-out examples one after another, and which of them are each network's."""
-        kept: dict[int, tuple[Any, int]] = {}
+        kept: dict[Any, tuple[Any, int]] = {}
         spans, count = [], 0
         for fit in self._fits:
             if fit.held_out is None:
                 spans.append(np.arange(0))
                 continue
-            key = id(fit.held_out[0])
+            # The same X may have other targets or weights for another network.
+            key = tuple(map(id, fit.held_out))
             if key not in kept:
                 kept[key] = fit.held_out, count
                 count += fit.held_out[0].shape[1]

@@ -111,6 +111,23 @@ def test_both_types_and_many_launches():
         same(ours, theirs, history, other)
 
 
+def test_held_out_examples_with_targets_and_weights_of_each_network():
+    # One X for all, and what is held against it of each network's own.
+    beside, targets, weights = X[:, :6], Y[:, :6], W[:6]
+    watched = [
+        (beside, targets),
+        (beside, 1 - targets),
+        (beside, targets, weights),
+        (beside, targets, weights[::-1].copy()),
+    ]
+    many = fastnn.Network([3, 4, 1], ["tanh", "sigmoid"]).replicate(4, seeds=[1] * 4)
+    single = fastnn.Network([3, 4, 1], ["tanh", "sigmoid"]).replicate(4, seeds=[1] * 4)
+    histories = fastnn.fit_many(many, X, Y, 3, 7, validation=watched, patience=2)
+    for ours, theirs, held_out, history in zip(many, single, watched, histories, strict=True):
+        same(ours, theirs, history, theirs.fit(X, Y, 3, 7, validation=held_out, patience=2))
+    assert len({tuple(history.validation_cost) for history in histories}) == 4
+
+
 def test_fits_go_on():
     many, single = networks(), networks()
     first = fastnn.fit_many(many, X, Y, 2, 7, fastnn.Adam(0.01))
