@@ -174,6 +174,18 @@ def test_a_mask_names_rows_as_their_numbers_do():
 
 
 @pytest.mark.compiled
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_one_row_of_one_feature(dtype):
+    # Alone it is a matrix of one value, which is in both memory orders.
+    X, Y = data(dtype)
+    told = dict(epochs=[5] * 3, shuffle=[lambda epoch: np.zeros(1, int)] * 3)
+    told |= dict(optimizer=[fastnn.SGD(0.01, 0.9)] * 3, rows=[np.array([i]) for i in range(3)])
+    networks, others = three((1, 17, 33, 1), dtype), three((1, 17, 33, 1), dtype)
+    histories = fastnn.fit_many(networks, X[:1], Y, **told)
+    assert_same(networks, histories, others, alone(others, X[:1], Y, **told))
+
+
+@pytest.mark.compiled
 @pytest.mark.parametrize("rows", [None, ROWS], ids=["all", "rows"])
 def test_going_on_after_a_population_and_after_single_fits(rows):
     X, Y = data()

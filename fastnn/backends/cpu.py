@@ -637,11 +637,17 @@ def trainer(
         X = np.ascontiguousarray(X.T).T
     space: _Space = _kept(_Space, network, X.dtype, batch_size, gathered)
     examples = _examples(X, Y, sample_weight)
+    if gathered:
+        examples = examples._replace(m=progress.order.size)
+        if len(X) == 1:
+            # No step from a feature to the next is taken, but its length decides how products are
+            # summed: of a single example it would be 1, and of several it is not.
+            examples = examples._replace(X_feature=2)
     task = Task(
         training.STEPS,
         architecture(network, keep),
         space.cut,
-        examples._replace(m=progress.order.size) if gathered else examples,
+        examples,
         rule,
         progress._replace(state=progress.state.reshape(-1)),
         _aligned(network.n_parameters, X.dtype),
