@@ -99,9 +99,9 @@ def fit_many(
     Raises
     ------
     ValueError, TypeError
-        As :meth:`Network.fit`, with the place of the network; or if a sequence has not K values, a
-        network stands there twice, or rows name examples that there are not. No network has
-        changed then.
+        As :meth:`Network.fit`, with the place of the network; or if a sequence has not K values,
+        two networks are one or share their parameters, or rows name examples that there are not. No
+        network has changed then.
 
     Notes
     -----
@@ -189,16 +189,24 @@ def _networks(networks: Iterable[Network]) -> list[Network]:
     for i, net in enumerate(kept):
         if not isinstance(net, Network):
             raise TypeError(f"networks[{i}] must be a Network, got {type(net).__name__}")
-        first = places.setdefault(id(net), i)
-        if first != i:
+        # A network again, or a shallow copy of it: both would write to the same parameters.
+        first = places.setdefault(id(net.parameters), i)
+        if net is kept[first] and first != i:
             raise ValueError(
                 f"networks[{i}] is networks[{first}] again: give each its own, as replicate makes"
+            )
+        if first != i:
+            raise ValueError(
+                f"networks[{i}] has the parameters of networks[{first}]: give each its own, as"
+                " replicate and copy.deepcopy make"
             )
     return kept
 
 
 def _of_numbers(value: Any) -> bool:
-    return isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim > 0)
+    if isinstance(value, np.ndarray):
+        return value.ndim > 0
+    return isinstance(value, Sequence) and not isinstance(value, str)
 
 
 def _of_others(value: Any) -> bool:

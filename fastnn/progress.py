@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     from .history import History
 
@@ -43,9 +45,15 @@ def reporter(
 def counter(
     progress: bool | Callable[[int, int, History], Any], networks: int
 ) -> Iterator[Callable[[int, int, History], Any]]:
-    """Yield the function to call after each network."""
+    """Yield the function to call after each network; it returns whether training is to end."""
     if callable(progress):
-        yield progress
+
+        def told(done: int, place: int, history: History) -> bool:
+            said = progress(done, place, history)
+            # As between epochs: a count or an array that a callable returns ends nothing.
+            return isinstance(said, bool | np.bool_) and bool(said)
+
+        yield told
     elif not progress:
         yield lambda done, place, history: None
     else:

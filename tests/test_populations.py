@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import subprocess
 import sys
@@ -183,6 +184,15 @@ def test_one_row_of_one_feature(dtype):
     networks, others = three((1, 17, 33, 1), dtype), three((1, 17, 33, 1), dtype)
     histories = fastnn.fit_many(networks, X[:1], Y, **told)
     assert_same(networks, histories, others, alone(others, X[:1], Y, **told))
+
+
+@pytest.mark.compiled
+def test_numbers_as_a_range():
+    X, Y = data()
+    networks, others = three(), three()
+    fastnn.fit_many(networks, X, Y, range(1, 4), 16, seed=range(3))
+    fastnn.fit_many(others, X, Y, [1, 2, 3], 16, seed=[0, 1, 2])
+    assert [n.parameters.tobytes() for n in networks] == [n.parameters.tobytes() for n in others]
 
 
 @pytest.mark.compiled
@@ -380,6 +390,13 @@ def test_progress_is_told_of_each_network_and_may_end_it(threads):
     assert [h.cost for h in histories if h.stopped == "progress"] == [[]] * (6 - len(ended))
 
 
+@pytest.mark.parametrize("said", [1, np.ones(2), "go on", np.False_, False])
+def test_progress_ends_nothing_unless_it_says_true(said):
+    X, Y = data()
+    histories = fastnn.fit_many(three(), X, Y, 2, threads=1, progress=lambda *told: said)
+    assert {history.stopped for history in histories} == {"epochs"}
+
+
 def test_progress_shows_a_bar_of_networks(capsys):
     pytest.importorskip("tqdm", reason="the bar is tqdm's")
     X, Y = data()
@@ -452,6 +469,11 @@ def test_one_network_twice_is_an_error():
     a, b, _ = three()
     with pytest.raises(ValueError, match=r"networks\[2\] is networks\[0\] again"):
         fastnn.fit_many([a, b, a], X, Y, 2)
+    before = a.parameters.tobytes()
+    with pytest.raises(ValueError, match=r"networks\[2\] has the parameters of networks\[0\]"):
+        fastnn.fit_many([a, b, copy.copy(a)], X, Y, 2)
+    assert a.parameters.tobytes() == before
+    fastnn.fit_many([a, b, copy.deepcopy(a)], X, Y, 2)
 
 
 # ------------------------------------------------------------------ replicas
@@ -459,12 +481,12 @@ def test_one_network_twice_is_an_error():
 
 def test_replicas_are_like_new_networks():
     net = fastnn.Network([3, 4, 2], "elu", "huber", np.float64, 7, initializer="he", delta=0.3)
-    for k, copy in enumerate(net.replicate(3)):
+    for k, replica in enumerate(net.replicate(3)):
         new = fastnn.Network(
             [3, 4, 2], "elu", "huber", np.float64, 7 + k, initializer="he", delta=0.3
         )
-        assert copy.parameters.tobytes() == new.parameters.tobytes()
-        assert (repr(copy), copy.seed, copy.device) == (repr(new), 7 + k, None)
+        assert replica.parameters.tobytes() == new.parameters.tobytes()
+        assert (repr(replica), replica.seed, replica.device) == (repr(new), 7 + k, None)
     first, second = fastnn.Network([3, 4, 2], loss="huber", device="numpy").replicate(2, [9, 9])
     assert first.device == "numpy" and first.seed == 9
     assert first.parameters.tobytes() == second.parameters.tobytes()
