@@ -232,14 +232,14 @@ class _Gang:
         try:
             while not self._ended():
                 start = time.perf_counter()
-                done = self._stands[:, P.DONE].copy()
                 self._launch(epochs, watched)
-                self._note(histories, done, epochs, watched)
+                self._note(histories, watched)
                 took = time.perf_counter() - start
                 if not watched:
                     faster = _ATTENTION / max(took, 1e-9)
                     epochs = max(1, min(most, int(epochs * min(faster, 4.0))))
         except KeyboardInterrupt:
+            self._settle(histories, watched)
             for k in np.flatnonzero(~self._through()):
                 histories[k].stopped = "interrupted"
         self._bring(histories)
@@ -286,10 +286,18 @@ class _Gang:
             self._whole[k, P.TOLD_ROW] = places[key]
         return np.concatenate(list(found.values())).reshape(-1)
 
-    def _note(
-        self, histories: list[History], done: NDArray[np.int64], epochs: int, watched: bool
-    ) -> None:
-        """Bring back where the networks stand, and what their epochs cost."""
+    def _settle(self, histories: list[History], watched: bool) -> None:
+        """Note a launch whose end was not waited for, or was noted in part."""
+        if self._every.rows == 0:  # there was none
+            return
+        if watched:  # it passes over networks whose last epoch it has seen
+            P.watch_many(
+                self._call.stream, self._every, self._held_out, len(self._fits), self._shared
+            )
+        self._note(histories, watched)
+
+    def _note(self, histories: list[History], watched: bool) -> None:
+        """Bring back where the networks stand, and what their epochs cost; once or again."""
         every, stream, k = self._every, self._call.stream, len(self._fits)
         stands = every.stands.copy_to_host(stream=stream)
         costs = every.costs.copy_to_host(stream=stream)
@@ -299,15 +307,14 @@ class _Gang:
         costs = costs.reshape(k, -1)
         for i, history in enumerate(histories):
             fit, steps = self._fits[i], self._epoch_steps[i]
-            new = int(self._stands[i, P.DONE] - done[i])
-            if new == 0:
-                continue
-            sizes = np.full(steps, fit.plan.batch)
-            sizes[-1] = fit.m - fit.plan.batch * (steps - 1)
-            J = costs[i, : new * steps].astype(np.float64).reshape(new, steps)
-            # One after another, as a fit alone adds them up.
-            history.cost.extend((np.cumsum(J * sizes, axis=1)[:, -1] / fit.m).tolist())
-            if beside is not None:
+            new = int(self._stands[i, P.DONE]) - len(history.cost)
+            if new > 0:
+                sizes = np.full(steps, fit.plan.batch)
+                sizes[-1] = fit.m - fit.plan.batch * (steps - 1)
+                J = costs[i, : new * steps].astype(np.float64).reshape(new, steps)
+                # One after another, as a fit alone adds them up.
+                history.cost.extend((np.cumsum(J * sizes, axis=1)[:, -1] / fit.m).tolist())
+            if beside is not None and len(history.validation_cost) < len(history.cost):
                 history.validation_cost.append(float(beside[i]))
             if self._stands[i, P.BEST] >= 0:
                 history.best_epoch = int(self._stands[i, P.BEST])

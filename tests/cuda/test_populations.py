@@ -173,3 +173,35 @@ def test_ctrl_c_leaves_whole_epochs(monkeypatch):
     for ours, theirs, history in zip(many, single, histories, strict=True):
         theirs.fit(X, Y, len(history.cost), 7)
         assert ours.parameters.tobytes() == theirs.parameters.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("place", "call", "watched"),
+    [
+        ("wait_for", 2, False),
+        ("wait_for", 2, True),
+        ("watch_many", 2, True),
+        ("cumsum", 5, False),  # of the second network's costs
+    ],
+)
+def test_ctrl_c_within_a_launch_and_while_it_is_noted(monkeypatch, place, call, watched):
+    populations = pytest.importorskip("fastnn.backends.cuda_populations")
+    owner = {"watch_many": populations.P, "wait_for": populations.driver, "cumsum": np}[place]
+    do, calls = getattr(owner, place), []
+
+    def interrupted(*told, **more):
+        calls.append(told)
+        if len(calls) == call:
+            raise KeyboardInterrupt
+        return do(*told, **more)
+
+    told = {"validation": (X[:, :5], Y[:, :5])} if watched else {}
+    many, single = networks(), networks()
+    monkeypatch.setattr(owner, place, interrupted)
+    histories = fastnn.fit_many(many, X, Y, [50, 60, 70], 7, fastnn.Adam(0.01), **told)
+    monkeypatch.undo()
+    assert {history.stopped for history in histories} == {"interrupted"}
+    for ours, theirs, history in zip(many, single, histories, strict=True):
+        other = theirs.fit(X, Y, len(history.cost), 7, fastnn.Adam(0.01), **told)
+        other.stopped = "interrupted"
+        same(ours, theirs, history, other)
