@@ -26,10 +26,13 @@ def run_all(fits: Sequence[Prepared], at_once: int, report: Report) -> list[Hist
     crew = _Crew(fits, report)
     # Which device is asked for belongs to the context.
     helpers = [partial(copy_context().run, crew.help) for _ in range(at_once - 1)]
-    if helpers:
-        helped(crew.lead, helpers)
-    else:
-        crew.lead()
+    try:
+        if helpers:
+            helped(crew.lead, helpers)
+        else:
+            crew.lead()
+    except KeyboardInterrupt:  # before this thread was one of the crew: others may be at work
+        crew.end()
     return crew.histories()
 
 
@@ -60,6 +63,11 @@ class _Crew:
                 self._stop("interrupted")
         if self._error is not None:
             raise self._error
+
+    def end(self) -> None:
+        """Interrupt all, and wait for them."""
+        self._stop("interrupted")
+        self.lead()
 
     def help(self) -> None:
         """Run fits until there is none left: one who comes late finds none."""

@@ -9,12 +9,13 @@ import sys
 import textwrap
 import threading
 import time
+from functools import partial
 
 import numpy as np
 import pytest
 
 import fastnn
-from fastnn import populations
+from fastnn import populations, side_by_side
 
 M = 150
 ROWS = [
@@ -354,6 +355,33 @@ def test_ctrl_c_is_heard_while_all_threads_compute_and_while_one_waits():
     lines = done.stdout.splitlines()
     assert lines[0] == "interrupted interrupted interrupted interrupted True", done.stderr
     assert lines[1:] == ["True", "interrupted epochs True", "True", "True"]
+
+
+@pytest.mark.compiled
+def test_ctrl_c_while_helpers_begin_ends_them_too(monkeypatch):
+    X, Y = data()
+    helped = side_by_side.helped
+
+    def interrupted(task, helpers):
+        begun = threading.Event()
+
+        def lead():
+            assert begun.wait(60)
+            raise KeyboardInterrupt
+
+        def help(helper):
+            begun.set()
+            helper()
+
+        helped(lead, [partial(help, helper) for helper in helpers])
+
+    monkeypatch.setattr(side_by_side, "helped", interrupted)
+    networks = three()
+    histories = fastnn.fit_many(networks, X, Y, 10**7, 16, threads=2)
+    assert {history.stopped for history in histories} == {"interrupted"}
+    before = [net.parameters.tobytes() for net in networks]
+    time.sleep(0.1)
+    assert [net.parameters.tobytes() for net in networks] == before
 
 
 def test_an_error_in_a_callable_ends_the_others_and_is_raised():
