@@ -45,6 +45,13 @@ OPTIONS = {
         "l2": [0.0, 0.1, 0.01],
         "seed": [7, 8, 9],
     },
+    "the other optimizers": {
+        "epochs": 2,
+        "batch_size": 7,
+        "optimizer": [fastnn.RMSprop(0.01), fastnn.AdamW(0.01), fastnn.SGD(0.1, 0.9, True)],
+        "sample_weight": W,
+        "validation": [np.arange(3), np.arange(9), np.arange(22, 15, -1)],
+    },
     "rows": {"epochs": 3, "batch_size": 7, "rows": ROWS, "dropout": [0.0, 0.0, 0.3]},
     "weights": {"epochs": 2, "batch_size": 7, "sample_weight": W, "rows": ROWS},
     "clipped": {"epochs": 2, "batch_size": 7, "clip_norm": [0.01, None, 100.0], "l1": 0.01},
@@ -72,7 +79,9 @@ def alone(net, options, i):
     if "sample_weight" in told:
         told["sample_weight"] = told["sample_weight"][rows]
     if "validation" in told:
-        told["validation"] = X[:, told["validation"]], Y[:, told["validation"]]
+        beside = told["validation"]
+        weights = (W[beside],) if "sample_weight" in told else ()
+        told["validation"] = X[:, beside], Y[:, beside], *weights
     if "patience" in told and told["patience"] is None:
         told.pop("min_delta", None)
     return net.fit(X[:, rows], Y[:, rows], **told)
