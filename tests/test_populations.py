@@ -397,6 +397,21 @@ def test_an_error_in_a_callable_ends_the_others_and_is_raised():
         fastnn.fit_many(networks, X, Y, 1, 16, threads=threads)  # all is well again
 
 
+@pytest.mark.compiled
+def test_a_network_that_diverges_changes_none_of_the_others():
+    X, Y = data()
+    networks, others = three((6, 17, 1)), three((6, 17, 1))
+    networks[1].parameters = np.full_like(networks[1].parameters, np.nan)
+    told = dict(validation=[np.arange(20)] * 3, patience=[2] * 3, epochs=[6] * 3)
+    histories = fastnn.fit_many(networks, X, Y, batch_size=16, threads=2, **told)
+    assert np.isnan(networks[1].parameters).all() and np.isnan(histories[1].cost).all()
+    assert (histories[1].stopped, histories[1].best_epoch) == ("patience", 0)
+    expected = alone(others, X, Y, batch_size=[16] * 3, **told)
+    sound = [0, 2]
+    ours, theirs = ([some[i] for i in sound] for some in (histories, expected))
+    assert_same([networks[i] for i in sound], ours, [others[i] for i in sound], theirs)
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 def test_progress_is_told_of_each_network_and_may_end_it(threads):
     X, Y = data()
