@@ -173,8 +173,8 @@ def main() -> None:
     print(f"\n{count}")
     if options.write:
         draw(rows, CHART)
-        insert(HERE / "README.md", "benchmarks", f"{count}\n\n{table(rows)}")
-        insert(HERE.parent / "README.md", "benchmarks", f"{count}\n\n{summary(rows)}")
+        insert(HERE / "README.md", "benchmarks", f"{count}\n\n{summary(rows)}\n\n{table(rows)}")
+        insert(HERE.parent / "README.md", "benchmarks", count)
 
 
 if __name__ == "__main__":
