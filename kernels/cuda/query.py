@@ -47,3 +47,10 @@ def network_forward(
         -(-m // width), TEAM, stream, real, *out, m, 1, net, examples, m, groups,
         shared=shared_bytes(sizes, groups, real),
     )  # fmt: skip
+
+
+def forward_one(
+    stream: Any, out: Place, net: Net, examples: Examples, groups: int, sizes: tuple[int, ...]
+) -> None:
+    """out = A_L of one example."""
+    network_forward(stream, out, net, examples, 1, groups, sizes)
