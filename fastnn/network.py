@@ -646,7 +646,7 @@ class Network:
         ValueError
             If K is below 1, or there are not K seeds.
         TypeError
-            If K or a seed is no whole number.
+            If K or a seed is no whole number, or ``seeds`` no sequence.
 
         Examples
         --------
@@ -657,6 +657,9 @@ class Network:
         K = check.integer("K", K)
         if seeds is None:
             seeds = range(self.seed, self.seed + K)
+        if not isinstance(seeds, Iterable):
+            raise TypeError(f"seeds must be a sequence of int, got {type(seeds).__name__}")
+        seeds = list(seeds)
         if len(seeds) != K:
             raise ValueError(f"seeds has {len(seeds)} values; expected {K}, one for each network")
         copies = [

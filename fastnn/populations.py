@@ -80,9 +80,9 @@ def fit_many(
     rows : array of int or bool, or list of these
         The numbers of the examples that a network is trained on, in that order, and as often as
         each is named; all unless given. The same as fitting X[:, rows], whose weights are
-        sample_weight[rows].
+        sample_weight[rows]; but X and Y are checked whole, those that are never named included.
     after : list of History, optional
-        Of earlier fits of these networks, to go on from.
+        Of earlier fits of these networks, one of each, to go on from; None in the list begins anew.
     progress : bool or callable
         True shows a bar of networks; a callable is called after each network, by one thread at a
         time, with how many have ended, its place among the networks, and its history. No further
@@ -132,6 +132,8 @@ def fit_many(
     }  # fmt: skip
     each = {name: _each(name, value, len(kept), _of_numbers) for name, value in numbers.items()}
     each |= {name: _each(name, value, len(kept), _of_others) for name, value in others.items()}
+    if isinstance(after, History) and len(kept) > 1:
+        raise TypeError("after is one History; expected a list with one for each network")
     most = count() if threads is None else check.integer("threads", threads)
     # A GPU has enough to do with one.
     on_host = all(selected(net.device) in ("cpu", "numpy") for net in kept)
@@ -204,8 +206,8 @@ def _networks(networks: Iterable[Network]) -> list[Network]:
 
 
 def _of_numbers(value: Any) -> bool:
-    if isinstance(value, np.ndarray):
-        return value.ndim > 0
+    if hasattr(value, "__array__"):  # of NumPy, pandas, ...
+        return np.ndim(value) > 0
     return isinstance(value, Sequence) and not isinstance(value, str)
 
 
@@ -218,9 +220,10 @@ def _each(name: str, value: Any, k: int, several: Callable[[Any], bool]) -> list
     if not several(value):
         return [value] * k
     if len(value) != k:
+        tuples = "; what is one value of several parts is a tuple" if several is _of_others else ""
         raise ValueError(
             f"{name} has {len(value)} values for {k} networks; expected one value for all, or a"
-            f" list with one for each"
+            f" list with one for each{tuples}"
         )
     return list(value)
 
@@ -380,7 +383,8 @@ def grid(**axes: Iterable[Any]) -> list[dict[str, Any]]:
     'l2': 0.1}]
     """
     for name, values in axes.items():
-        if isinstance(values, str) or not isinstance(values, Iterable):
+        of_none = not isinstance(values, Iterable) or getattr(values, "ndim", 1) == 0
+        if isinstance(values, str | bytes) or of_none:
             raise TypeError(f"{name} must be a sequence of values, got {type(values).__name__}")
     kept = {name: list(values) for name, values in axes.items()}
     for name, found in kept.items():

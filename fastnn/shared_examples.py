@@ -58,7 +58,7 @@ class SharedExamples:
         found = check.filled(name, check.any_array(name, rows))
         check.of_kind(name, found, check.INTEGERS, "numbers of examples, or True and False")
         if found.dtype.kind == "b":
-            check.same_shape(name, found, "the examples", (m,))
+            check.same_shape(name, found, "a mask of the examples", (m,))
             found = check.filled(f"{name} of True", np.flatnonzero(found))
         if found.ndim != 1:
             raise ValueError(f"{name} must have 1 dimension, got {found.shape}")

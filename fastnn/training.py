@@ -229,6 +229,8 @@ def prepared(
     already. Of the checked examples only those numbered by ``rows`` are trained on, as if they
     were X[:, rows]; sample_weight holds the weights of these.
     """
+    if not network.parameters.flags.writeable:
+        raise ValueError("the network's parameters are read-only: training writes to them")
     examples: Any = (X, Y, sample_weight)
     if not checked:
         examples = network._checked(X, Y, sample_weight)

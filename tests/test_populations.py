@@ -463,6 +463,16 @@ WRONG = {
     "not a network": (dict(networks=[3]), TypeError, r"networks\[0\] must be a Network, got int"),
     "too few": (dict(l2=[0.1, 0.2]), ValueError, "l2 has 2 values for 3 networks; expected one"),
     "a list of layers": (dict(dropout=[0.1]), ValueError, "dropout has 1 values for 3 networks"),
+    "a list of arrays": (
+        dict(validation=[np.ones((6, 4)), np.ones(4)]),
+        ValueError,
+        "of several parts is a tuple",
+    ),
+    "one history": (
+        dict(after=fastnn.History()),
+        TypeError,
+        "after is one History; expected a list",
+    ),
     "one wrong": (dict(l2=[0, 0, -1]), ValueError, r"networks\[2\]: l2 must lie in \[0, inf\)"),
     "type": (dict(epochs=["a", 1, 1]), TypeError, r"networks\[0\]: epochs must be a whole number"),
     "an array of several": (dict(dropout=np.ones(3)), ValueError, "dropout has 3 values, but"),
@@ -505,6 +515,15 @@ def test_a_wrong_call_says_so_and_changes_nothing(case):
     with pytest.raises(error, match=said):
         fastnn.fit_many(**told)
     assert [net.parameters.tobytes() for net in networks] == before
+
+
+def test_read_only_parameters_are_an_error():
+    X, Y = data()
+    net = three()[0]
+    net.parameters.flags.writeable = False
+    with pytest.raises(ValueError, match="parameters are read-only"):
+        net.fit(X, Y, 2)
+    assert net.forward(X).shape == Y.reshape(1, -1).shape
 
 
 def test_one_network_twice_is_an_error():
@@ -550,6 +569,9 @@ def test_wrong_replicas():
         net.replicate(3, [1, 2])
     with pytest.raises(TypeError, match="seed must be a whole number"):
         net.replicate(1, ["a"])
+    with pytest.raises(TypeError, match="seeds must be a sequence of int, got int"):
+        net.replicate(1, 3)
+    assert [other.seed for other in net.replicate(2, (seed for seed in (7, 9)))] == [7, 9]
 
 
 # ------------------------------------------------------------------ answers
@@ -621,3 +643,7 @@ def test_wrong_grids():
         fastnn.grid(a=0.1)
     with pytest.raises(TypeError, match="a must be a sequence of values, got str"):
         fastnn.grid(a="relu")
+    with pytest.raises(TypeError, match="a must be a sequence of values, got bytes"):
+        fastnn.grid(a=b"ab")
+    with pytest.raises(TypeError, match="a must be a sequence of values, got ndarray"):
+        fastnn.grid(a=np.array(3))

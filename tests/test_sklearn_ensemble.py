@@ -250,6 +250,7 @@ def assert_as_theirs(ours, theirs, X):
         found = ours.cv_results_[name]
         if name.startswith("param_"):
             assert found.tolist() == expected.tolist(), name  # None for what is masked
+            assert found.dtype == expected.dtype, name
         elif "time" not in name:
             np.testing.assert_array_equal(found, expected)
     assert set(ours.cv_results_) == set(theirs.cv_results_)
@@ -393,6 +394,8 @@ def test_wrong_searches():
         MLPGridSearchCV(classifier(), GRID, cv=KFold(3)).fit(X, y)
     with pytest.raises(ValueError, match="The 'refit' parameter"):
         MLPGridSearchCV(classifier(), GRID, refit="score").fit(X, y)
+    with pytest.raises(ValueError, match="scoring must return a number, got dict"):
+        MLPGridSearchCV(classifier(), GRID, scoring=lambda *_: {"a": 1}).fit(X, y)
     fitted = MLPGridSearchCV(classifier(), GRID).fit(X, y)
     with pytest.raises(ValueError):
         fitted.set_params(param_grid={"alpha": [-1]}).fit(X, y)

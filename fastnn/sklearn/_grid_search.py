@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -289,4 +290,10 @@ refit_time_
         except ValueError as error:
             warnings.warn(f"its score is NaN: {error}", FitFailedWarning, stacklevel=5)
             return float("nan")
-        return float(self.scorer_(ensemble, fold.X[fold.test], fold.y[fold.test]))
+        score = self.scorer_(ensemble, fold.X[fold.test], fold.y[fold.test])
+        if not isinstance(score, Real):
+            raise ValueError(
+                f"scoring must return a number, got {type(score).__name__}; of several scores"
+                " scikit-learn's GridSearchCV takes care"
+            )
+        return float(score)

@@ -31,10 +31,14 @@ def search_results(
         results[f"mean_{name}_time"] = times.mean(axis=1)
         results[f"std_{name}_time"] = times.std(axis=1)
     for name in sorted({name for point in points for name in point}):
-        values = np.empty(len(points), object)
+        given = [point[name] for point in points if name in point]
+        # Masked where a point has none.
+        results[f"param_{name}"] = values = MaskedArray(
+            np.empty(len(points), _type_of(given)), mask=True
+        )
         for i, point in enumerate(points):
-            values[i] = point.get(name)
-        results[f"param_{name}"] = MaskedArray(values, [name not in point for point in points])
+            if name in point:
+                values[i] = point[name]
     results["params"] = points
     for f in range(scores.shape[1]):
         results[f"split{f}_test_score"] = scores[:, f]
@@ -45,3 +49,12 @@ def search_results(
     ranks = rankdata(-np.where(np.isnan(mean), worst, mean), method="min")
     results["rank_test_score"] = ranks.astype(np.int32)
     return results
+
+
+def _type_of(values: list[Any]) -> Any:
+    """Return the type of an array of these: numbers' own, else that of objects."""
+    try:
+        found = np.array(values)
+    except ValueError:  # lists of several lengths
+        return object
+    return found.dtype if found.ndim == 1 and found.dtype.kind in "biuf" else object
