@@ -40,6 +40,10 @@ def test_what_a_frozen_network_shows():
     f = network([3, 4, 2], "tanh", np.float32).njit()
     assert repr(f) == "Frozen([3, 4, 2], dtype=float32)"
     assert not f.parameters.flags.writeable and not f.layout.flags.writeable
+    for name in ("parameters", "layout"):
+        # Another array could be shorter than what calls read.
+        with pytest.raises(AttributeError, match=name):
+            setattr(f, name, getattr(f, name)[:1])
     assert f.parameters.ctypes.data % 64 == 0
     assert pickle.loads(pickle.dumps(f)).parameters.ctypes.data % 64 == 0
 

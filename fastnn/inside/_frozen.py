@@ -89,11 +89,25 @@ class Frozen:
         self._keep(_folded(net) if preprocessing else net.parameters, told)
 
     def _keep(self, parameters: Array, layout: Array) -> None:
-        self.parameters = aligned(parameters.shape, parameters.dtype)
-        self.parameters[...] = parameters
-        self.parameters.flags.writeable = False
-        self.layout = layout.copy()
-        self.layout.flags.writeable = False
+        self._parameters = aligned(parameters.shape, parameters.dtype)
+        self._parameters[...] = parameters
+        self._parameters.flags.writeable = False
+        self._layout = layout.copy()
+        self._layout.flags.writeable = False
+
+    # Without setters: calls do not compare the sizes of the two.
+    @property
+    def parameters(self) -> Array:
+        """W1, b1, W2, ..., read-only."""
+        return self._parameters
+
+    @property
+    def layout(self) -> Array:
+        """What the layers are, as integers, read-only."""
+        return self._layout
+
+    def __getstate__(self) -> dict[str, Array]:
+        return {"parameters": self._parameters, "layout": self._layout}
 
     def __setstate__(self, state: dict[str, Array]) -> None:
         self._keep(state["parameters"], state["layout"])
