@@ -100,6 +100,34 @@ def test_wrong_sizes_are_errors_in_compiled_code():
             everything(*wrong)
 
 
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        (3, 40, "parameters have not the size"),
+        (4, 300, "parameters have not the size"),
+        (4, -3, "layout is none of"),
+        (5, 0, "layout is none of"),
+    ],
+)
+def test_a_changed_layout_is_an_error_in_compiled_code(place, value, message):
+    case = Case([5, 4, 3], "tanh")
+
+    @numba.njit
+    def call(parameters, layout, x, out, work):
+        inside.forward(parameters, layout, x, out, work)
+
+    layout = case.layout.copy()
+    layout[place] = value
+    with pytest.raises(ValueError, match=message):
+        call(case.parameters, layout, np.zeros(layout[3]), np.zeros(layout[5]), case.work)
+    # Nor does the number that it holds stand for the workspace that its sizes need.
+    layout = inside.layout(network([5, 300, 3], "tanh"))
+    layout[2] = case.work.size
+    parameters = np.zeros(layout[1])
+    with pytest.raises(ValueError, match="work is smaller"):
+        call(parameters, layout, case.x, np.zeros(3), case.work)
+
+
 def test_wrong_types_do_not_compile_and_the_error_names_the_argument():
     case = Case([5, 4, 3], "tanh")
 
