@@ -133,6 +133,17 @@ def test_universal_functions():
 
     np.testing.assert_allclose(outputs(X, np.empty(2)), net.forward(X.T).T, rtol=0, atol=1e-14)
 
+    @numba.guvectorize(
+        "void(float64[::1], int64[::1], float64[::1], float64[:], float64[:], float64[:])",
+        "(p),(l),(w),(n),(m)->(m)",
+        nopython=True,
+    )
+    def by_arrays(parameters, layout, work, x, like, out):
+        inside.forward(parameters, layout, x, out, work)
+
+    told = inside.parameters(net), inside.layout(net), inside.work(net)
+    np.testing.assert_array_equal(by_arrays(*told, X, np.empty(2)), outputs(X, np.empty(2)))
+
 
 def test_there_must_be_preprocessing_to_take_in():
     with pytest.raises(ValueError, match="net.preprocessing is empty"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import sys
 
 import numba
 import numpy as np
@@ -198,7 +199,36 @@ def test_threads_share_a_frozen_network():
     np.testing.assert_array_equal(found[1], found[2])
 
 
+def test_a_wrong_size_in_a_parallel_loop_is_told_by_the_cause():
+    f = network([5, 4, 3], "tanh").njit()
+
+    @numba.njit(parallel=True)
+    def each(f, X, out):
+        for i in numba.prange(X.shape[0]):
+            f(X[i], out[i])
+
+    with pytest.raises(SystemError) as told:
+        each(f, normal(10, 5), np.empty((10, 4)))
+    assert isinstance(told.value.__cause__, ValueError)
+    assert "out has not the size n_y" in str(told.value.__cause__)
+
+
 # ------------------------------------------------------------------ C functions
+
+
+def test_a_wrong_size_in_a_c_function_is_printed_and_zero_is_returned(monkeypatch):
+    f = network([1, 4, 3], "tanh").njit()
+
+    @numba.cfunc("float64(float64)")
+    def wrong(x):
+        out = np.ones(2)
+        f(np.array([x]), out)
+        return out[0]
+
+    printed = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda told: printed.append(str(told.exc_value)))
+    assert wrong.ctypes(1.0) == 0
+    assert len(printed) == 1 and "out has not the size n_y" in printed[0]
 
 
 def test_scipy_integrates_a_network_as_a_c_function():
