@@ -148,6 +148,17 @@ def test_universal_functions():
 def test_there_must_be_preprocessing_to_take_in():
     with pytest.raises(ValueError, match="net.preprocessing is empty"):
         network([2, 1], "tanh").njit(preprocessing=True)
+    with pytest.raises(TypeError, match="preprocessing must be True or False, got str"):
+        network([2, 1], "tanh").njit(preprocessing="yes")
+
+
+@pytest.mark.parametrize("features", [1, 2])
+def test_preprocessing_that_was_fitted_on_other_features_since(features):
+    net, step = network([3, 1], "tanh"), fastnn.preprocessing.Standardizer()
+    net.preprocessing = [step.fit(normal(3, 20))]
+    step.fit(normal(features, 20))
+    with pytest.raises(ValueError, match=rf"\[0\] was fitted on {features} features.*3 inputs"):
+        net.njit(preprocessing=True)
 
 
 def test_numba_warns_of_no_other_thing():
