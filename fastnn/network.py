@@ -378,8 +378,10 @@ class Network:
 
         Raises
         ------
+        TypeError
+            If ``preprocessing`` is no bool.
         ValueError
-            If the network is very wide, or there is no preprocessing: see
+            If the network is very wide, or the preprocessing is missing or does not fit: see
             :class:`fastnn.inside.Frozen`.
 
         Notes

@@ -425,5 +425,15 @@ def test_what_is_no_layout_or_another_network_s():
             inside.forward(case.parameters, layout, case.x, out, case.work)
     with pytest.raises(ValueError, match="parameters has 23 values, but the layout says 16"):
         inside.forward(case.parameters, other, case.x, out, case.work)
+    for place, value, message in (
+        (3, 40, "parameters has 23 values, but the layout says 131"),
+        (4, 300, "parameters has 23 values, but the layout says 2102"),
+        (5, 0, r"layout has sizes \[4, 3, 0\]"),
+    ):
+        changed = case.layout.copy()
+        changed[place] = value
+        x, to = np.zeros(changed[3]), np.empty(changed[5])
+        with pytest.raises(ValueError, match=message):
+            inside.forward(case.parameters, changed, x, to, case.work)
     with pytest.raises(TypeError, match="float32 or float64, got int64"):
         inside.forward(np.arange(23), case.layout, case.x, out, case.work)

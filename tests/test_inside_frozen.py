@@ -40,6 +40,10 @@ def test_what_a_frozen_network_shows():
     f = network([3, 4, 2], "tanh", np.float32).njit()
     assert repr(f) == "Frozen([3, 4, 2], dtype=float32)"
     assert not f.parameters.flags.writeable and not f.layout.flags.writeable
+    for name in ("parameters", "layout"):
+        # Another array could be shorter than what calls read.
+        with pytest.raises(AttributeError, match=name):
+            setattr(f, name, getattr(f, name)[:1])
     assert f.parameters.ctypes.data % 64 == 0
     assert pickle.loads(pickle.dumps(f)).parameters.ctypes.data % 64 == 0
 
@@ -129,10 +133,32 @@ def test_universal_functions():
 
     np.testing.assert_allclose(outputs(X, np.empty(2)), net.forward(X.T).T, rtol=0, atol=1e-14)
 
+    @numba.guvectorize(
+        "void(float64[::1], int64[::1], float64[::1], float64[:], float64[:], float64[:])",
+        "(p),(l),(w),(n),(m)->(m)",
+        nopython=True,
+    )
+    def by_arrays(parameters, layout, work, x, like, out):
+        inside.forward(parameters, layout, x, out, work)
+
+    told = inside.parameters(net), inside.layout(net), inside.work(net)
+    np.testing.assert_array_equal(by_arrays(*told, X, np.empty(2)), outputs(X, np.empty(2)))
+
 
 def test_there_must_be_preprocessing_to_take_in():
     with pytest.raises(ValueError, match="net.preprocessing is empty"):
         network([2, 1], "tanh").njit(preprocessing=True)
+    with pytest.raises(TypeError, match="preprocessing must be True or False, got str"):
+        network([2, 1], "tanh").njit(preprocessing="yes")
+
+
+@pytest.mark.parametrize("features", [1, 2])
+def test_preprocessing_that_was_fitted_on_other_features_since(features):
+    net, step = network([3, 1], "tanh"), fastnn.preprocessing.Standardizer()
+    net.preprocessing = [step.fit(normal(3, 20))]
+    step.fit(normal(features, 20))
+    with pytest.raises(ValueError, match=rf"\[0\] was fitted on {features} features.*3 inputs"):
+        net.njit(preprocessing=True)
 
 
 def test_numba_warns_of_no_other_thing():

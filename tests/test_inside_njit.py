@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import sys
 
 import numba
 import numpy as np
@@ -100,6 +101,34 @@ def test_wrong_sizes_are_errors_in_compiled_code():
             everything(*wrong)
 
 
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        (3, 40, "parameters have not the size"),
+        (4, 300, "parameters have not the size"),
+        (4, -3, "layout is none of"),
+        (5, 0, "layout is none of"),
+    ],
+)
+def test_a_changed_layout_is_an_error_in_compiled_code(place, value, message):
+    case = Case([5, 4, 3], "tanh")
+
+    @numba.njit
+    def call(parameters, layout, x, out, work):
+        inside.forward(parameters, layout, x, out, work)
+
+    layout = case.layout.copy()
+    layout[place] = value
+    with pytest.raises(ValueError, match=message):
+        call(case.parameters, layout, np.zeros(layout[3]), np.zeros(layout[5]), case.work)
+    # Nor does the number that it holds stand for the workspace that its sizes need.
+    layout = inside.layout(network([5, 300, 3], "tanh"))
+    layout[2] = case.work.size
+    parameters = np.zeros(layout[1])
+    with pytest.raises(ValueError, match="work is smaller"):
+        call(parameters, layout, case.x, np.zeros(3), case.work)
+
+
 def test_wrong_types_do_not_compile_and_the_error_names_the_argument():
     case = Case([5, 4, 3], "tanh")
 
@@ -170,7 +199,36 @@ def test_threads_share_a_frozen_network():
     np.testing.assert_array_equal(found[1], found[2])
 
 
+def test_a_wrong_size_in_a_parallel_loop_is_told_by_the_cause():
+    f = network([5, 4, 3], "tanh").njit()
+
+    @numba.njit(parallel=True)
+    def each(f, X, out):
+        for i in numba.prange(X.shape[0]):
+            f(X[i], out[i])
+
+    with pytest.raises(SystemError) as told:
+        each(f, normal(10, 5), np.empty((10, 4)))
+    assert isinstance(told.value.__cause__, ValueError)
+    assert "out has not the size n_y" in str(told.value.__cause__)
+
+
 # ------------------------------------------------------------------ C functions
+
+
+def test_a_wrong_size_in_a_c_function_is_printed_and_zero_is_returned(monkeypatch):
+    f = network([1, 4, 3], "tanh").njit()
+
+    @numba.cfunc("float64(float64)")
+    def wrong(x):
+        out = np.ones(2)
+        f(np.array([x]), out)
+        return out[0]
+
+    printed = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda told: printed.append(str(told.exc_value)))
+    assert wrong.ctypes(1.0) == 0
+    assert len(printed) == 1 and "out has not the size n_y" in printed[0]
 
 
 def test_scipy_integrates_a_network_as_a_c_function():

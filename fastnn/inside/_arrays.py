@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -33,10 +34,15 @@ def rounded(n: int) -> int:
     return -(-n // STEP) * STEP
 
 
+def work_values(sizes: Sequence[int]) -> int:
+    """Return how many values ``work`` holds, for n_x, n_1, ..., n_y."""
+    units = [rounded(n) for n in sizes]
+    return 2 * sum(units) + 2 * BLOCK * max(units) + 2 * BLOCK
+
+
 def layout_of(network: Description) -> NDArray[np.int64]:
     """Return a network's layout."""
-    units = [rounded(n) for n in network.sizes]
-    values = 2 * sum(units) + 2 * BLOCK * max(units) + 2 * BLOCK
+    values = work_values(network.sizes)
     codes = [ACTIVATIONS.index(name) for name in network.activations]
     told = [len(codes), network.n_parameters, values, *network.sizes, *codes]
     return np.array(told, np.int64)

@@ -17,7 +17,7 @@ from numba.extending import overload
 
 from ..kernels.cpu import inside as kernels
 from ..kernels.cpu.compiler import OPTIONS
-from ..kernels.cpu.inside import LAYERS, PARAMETERS, SIZES, WORK
+from ..kernels.cpu.inside import LAYERS, SIZES
 from . import _functions
 
 _FLOATS = (types.float32, types.float64)
@@ -57,9 +57,18 @@ def _njit(function: Callable[..., Any]) -> Any:
 def _fit(parameters: Any, layout: Any, work: Any) -> None:
     if layout.size < 6 or layout.size != 2 * layout[LAYERS] + 4:
         raise ValueError("fastnn.inside: layout is none of fastnn.inside.layout's")
-    if parameters.size != layout[PARAMETERS]:
+    # By the sizes, which the kernels go by: so a layout that was changed is an error too.
+    n_in = fewest = widest = layout[SIZES]
+    expected, units = 0, kernels.rounded(n_in)
+    for l in range(SIZES + 1, SIZES + 1 + layout[LAYERS]):
+        n = layout[l]
+        fewest, widest, units = min(fewest, n), max(widest, n), units + kernels.rounded(n)
+        expected, n_in = expected + n * (n_in + 1), n
+    if fewest < 1:
+        raise ValueError("fastnn.inside: layout is none of fastnn.inside.layout's")
+    if parameters.size != expected:
         raise ValueError("fastnn.inside: parameters have not the size that the layout says")
-    if work.size < layout[WORK]:
+    if work.size < 2 * (units + kernels.BLOCK * (kernels.rounded(widest) + 1)):
         raise ValueError("fastnn.inside: work is smaller than the layout says")
 
 
@@ -125,7 +134,7 @@ def _vjp(parameters: Any, layout: Any, v: Any, dx: Any, gradient: Any, work: Any
                 raise ValueError("fastnn.inside: dx has not the size n_x of the layout")
             first = dx
         if with_gradient:
-            if gradient.size != layout[PARAMETERS]:
+            if gradient.size != parameters.size:
                 raise ValueError("fastnn.inside: gradient has not as many values as parameters")
             second = gradient
         kernel(first, second, parameters, layout, v, work)

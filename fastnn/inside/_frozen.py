@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import validation as check
 from ..kernels.cpu import inside as kernels
 from ..network import Network
 from ._arrays import aligned, layout, rounded
@@ -46,10 +47,11 @@ class Frozen:
     Raises
     ------
     TypeError
-        If ``net`` is no network.
+        If ``net`` is no network or ``preprocessing`` no bool.
     ValueError
         If the network is so wide (n_x included) that a call would take more than 64 KiB of the
-        stack: 8,192 units in float32, 4,096 in float64. Or if there is no preprocessing to take in.
+        stack: 8,192 units in float32, 4,096 in float64. Or if there is no preprocessing to take in,
+        or a Standardizer of it was fitted on other features since.
 
     Notes
     -----
@@ -79,6 +81,7 @@ class Frozen:
 
     def __init__(self, net: Network, preprocessing: bool = False) -> None:
         told = layout(net)
+        check.boolean("preprocessing", preprocessing)
         line = rounded(max(net.sizes)) * net.dtype.itemsize
         if 2 * line > _STACK_BYTES:
             raise ValueError(
@@ -89,11 +92,25 @@ class Frozen:
         self._keep(_folded(net) if preprocessing else net.parameters, told)
 
     def _keep(self, parameters: Array, layout: Array) -> None:
-        self.parameters = aligned(parameters.shape, parameters.dtype)
-        self.parameters[...] = parameters
-        self.parameters.flags.writeable = False
-        self.layout = layout.copy()
-        self.layout.flags.writeable = False
+        self._parameters = aligned(parameters.shape, parameters.dtype)
+        self._parameters[...] = parameters
+        self._parameters.flags.writeable = False
+        self._layout = layout.copy()
+        self._layout.flags.writeable = False
+
+    # Without setters: calls do not compare the sizes of the two.
+    @property
+    def parameters(self) -> Array:
+        """W1, b1, W2, ..., read-only."""
+        return self._parameters
+
+    @property
+    def layout(self) -> Array:
+        """What the layers are, as integers, read-only."""
+        return self._layout
+
+    def __getstate__(self) -> dict[str, Array]:
+        return {"parameters": self._parameters, "layout": self._layout}
 
     def __setstate__(self, state: dict[str, Array]) -> None:
         self._keep(state["parameters"], state["layout"])
@@ -138,7 +155,13 @@ def _folded(net: Network) -> Array:
         raise ValueError("net.preprocessing is empty: there is nothing to take into the network")
     # All steps together make slope x + shift of x.
     slope, shift = np.ones((net.sizes[0], 1)), np.zeros((net.sizes[0], 1))
-    for step in net.preprocessing:
+    for i, step in enumerate(net.preprocessing):
+        # It was compared when it was set, but may have been fitted again since.
+        if len(step.mean_) != net.sizes[0]:
+            raise ValueError(
+                f"preprocessing[{i}] was fitted on {len(step.mean_)} features, but the network has "
+                f"{net.sizes[0]} inputs"
+            )
         slope, shift = slope / step.scale_, (shift - step.mean_) / step.scale_
     W, b = net.W[0].astype(np.float64), net.b[0].astype(np.float64)
     n = W.size

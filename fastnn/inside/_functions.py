@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels.cpu import inside as kernels
+from ._arrays import work_values
 
 Array = NDArray[Any]
 
@@ -332,10 +334,14 @@ def _check(parameters: object, layout: object, work: object) -> None:
     told = _flat("layout", layout, np.dtype(np.int64))
     if told.size < 6 or told.size != 2 * told[0] + 4:
         raise ValueError(f"layout has {told.size} values: that is none of fastnn.inside.layout's")
+    sizes = _sizes(told)
+    if min(sizes) < 1:
+        raise ValueError(f"layout has sizes {sizes}: that is none of fastnn.inside.layout's")
     _writable("work", _flat("work", work, parameters.dtype))
+    # By the sizes, which the kernels go by: so a layout that was changed is an error too.
     for name, array, expected in (
-        ("parameters", parameters, int(told[1])),
-        ("work", work, int(told[2])),
+        ("parameters", parameters, sum(n * (m + 1) for m, n in pairwise(sizes))),
+        ("work", work, work_values(sizes)),
     ):
         assert isinstance(array, np.ndarray)
         if array.size < expected or (name == "parameters" and array.size != expected):
