@@ -105,7 +105,10 @@ def test_the_readme_names_what_exists():
 
 
 def _snippets():
-    pages = ("coming_from_pytorch", "coming_from_scikit_learn", "inside_numba", "populations")
+    pages = (
+        "coming_from_pytorch", "coming_from_scikit_learn", "inside_numba", "inside_cuda",
+        "populations",
+    )  # fmt: skip
     for page in ("README.md", *(f"docs/{name}.md" for name in pages)):
         text = (ROOT / page).read_text(encoding="utf-8")
         blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)

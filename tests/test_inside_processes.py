@@ -139,3 +139,13 @@ def test_every_index_is_within_its_array(tmp_path):
     # Checked in compiled code, index by index; the frames of the cases watch the rest.
     tests = os.path.dirname(__file__)
     assert python(BOUNDS, tests, NUMBA_BOUNDSCHECK="1") == "within bounds\n"
+
+
+def test_nothing_beyond_an_array_is_touched():
+    # By pointers either, of whose indices Numba knows nothing.
+    if sys.platform != "linux":
+        pytest.skip("forbids pages as Linux does")
+    program = os.path.join(os.path.dirname(__file__), "guard_pages.py")
+    done = subprocess.run([sys.executable, "-W", "error", program], capture_output=True, text=True)
+    assert done.returncode == 0, f"{done.returncode}: {done.stderr[-2000:]}"
+    assert done.stdout == "within their pages\n"
