@@ -396,6 +396,8 @@ def test_wrong_sizes_types_and_shapes_name_the_argument():
                 function(**right | {name: array[:-1]})
             with pytest.raises(ValueError, match=f"{name} has shape"):
                 function(**right | {name: array[None]})
+            with pytest.raises(TypeError, match=f"{name} is a masked array"):
+                function(**right | {name: np.ma.array(array)})
 
 
 def test_what_must_be_contiguous_or_writable_and_is_not():

@@ -54,7 +54,7 @@ def _njit(function: Callable[..., Any]) -> Any:
 
 
 @_njit
-def _fit(parameters: Any, layout: Any, work: Any) -> None:
+def _sizes_fit(parameters: Any, layout: Any, work: Any) -> None:
     if layout.size < 6 or layout.size != 2 * layout[LAYERS] + 4:
         raise ValueError("fastnn.inside: layout is none of fastnn.inside.layout's")
     # By the sizes, which the kernels go by: so a layout that was changed is an error too.
@@ -82,7 +82,7 @@ def _one_example(kernel: Any) -> Callable[..., Any]:
         _writable("out", out)
 
         def compiled(parameters: Any, layout: Any, x: Any, out: Any, work: Any) -> None:
-            _fit(parameters, layout, work)
+            _sizes_fit(parameters, layout, work)
             if x.size != layout[SIZES]:
                 raise ValueError("fastnn.inside: x has not the size n_x of the layout")
             if out.size != layout[SIZES + layout[LAYERS]]:
@@ -102,7 +102,7 @@ def _forward_block(parameters: Any, layout: Any, X: Any, out: Any, work: Any) ->
     kernel = kernels.forward_block
 
     def compiled(parameters: Any, layout: Any, X: Any, out: Any, work: Any) -> None:
-        _fit(parameters, layout, work)
+        _sizes_fit(parameters, layout, work)
         if X.shape[0] != layout[SIZES]:
             raise ValueError("fastnn.inside: X has not the n_x rows of the layout")
         if out.shape[0] != layout[SIZES + layout[LAYERS]] or out.shape[1] != X.shape[1]:
@@ -125,7 +125,7 @@ def _vjp(parameters: Any, layout: Any, v: Any, dx: Any, gradient: Any, work: Any
     kernel = kernels.vjp
 
     def compiled(parameters: Any, layout: Any, v: Any, dx: Any, gradient: Any, work: Any) -> None:
-        _fit(parameters, layout, work)
+        _sizes_fit(parameters, layout, work)
         if v.size != layout[SIZES + layout[LAYERS]]:
             raise ValueError("fastnn.inside: v has not the size n_y of the layout")
         first, second = work[:0], work[:0]
@@ -150,7 +150,7 @@ def _jvp(parameters: Any, layout: Any, t: Any, out: Any, work: Any) -> Any:
     kernel = kernels.jvp
 
     def compiled(parameters: Any, layout: Any, t: Any, out: Any, work: Any) -> None:
-        _fit(parameters, layout, work)
+        _sizes_fit(parameters, layout, work)
         if t.size != layout[SIZES]:
             raise ValueError("fastnn.inside: t has not the size n_x of the layout")
         if out.size != layout[SIZES + layout[LAYERS]]:
@@ -167,7 +167,7 @@ def _jacobian(parameters: Any, layout: Any, out: Any, work: Any) -> Any:
     kernel = kernels.jacobian
 
     def compiled(parameters: Any, layout: Any, out: Any, work: Any) -> None:
-        _fit(parameters, layout, work)
+        _sizes_fit(parameters, layout, work)
         if out.shape[0] != layout[SIZES + layout[LAYERS]] or out.shape[1] != layout[SIZES]:
             raise ValueError("fastnn.inside: out has not the shape (n_y, n_x) of the layout")
         kernel(out, parameters, layout, work)

@@ -291,6 +291,8 @@ def jacobian(parameters: Array, layout: Array, out: Array, work: Array) -> None:
 def _typed(name: str, array: object, dtype: np.dtype[Any], dimensions: int) -> Array:
     if not isinstance(array, np.ndarray):
         raise TypeError(f"{name} must be a NumPy array, got {type(array).__name__}")
+    if isinstance(array, np.ma.MaskedArray):
+        raise TypeError(f"{name} is a masked array; expected an array without a mask")
     if array.dtype != dtype:
         raise TypeError(f"{name} has type {array.dtype}, but expected is {dtype}")
     if array.ndim != dimensions:
