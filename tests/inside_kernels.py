@@ -53,6 +53,22 @@ def derivatives_in_columns(parameters, layout, X, out, v, dx, gradients, t, tang
         inside.cuda.jvp(parameters, layout, t[i], tangent[i], mine)
 
 
+def jacobians(real, size):
+    """Return a kernel: the Jacobian at each row of X, and the same row by row; work local."""
+
+    def kernel(parameters, layout, X, out, J, rows, units):
+        i = cuda.grid(1)
+        if i < X.shape[0]:
+            work = cuda.local.array(size, real)
+            n_y = out.shape[1]
+            inside.cuda.linearize(parameters, layout, X[i], out[i], work)
+            for k in range(n_y):
+                inside.cuda.vjp(parameters, layout, units[k], rows[i * n_y + k], None, work)
+            inside.cuda.jacobian(parameters, layout, J[i * n_y : (i + 1) * n_y], work)
+
+    return kernel
+
+
 def parts(parameters, layout, x, v, dx, gradients, work):
     """Leave out dx, the gradient, and both."""
     inside.cuda.linearize(parameters, layout, x, v, work)

@@ -44,15 +44,18 @@ def _is_none(found: Any) -> bool:
     return found is None or str(found) == "none"
 
 
-def types_of(*names: str, dimensions: int = 1) -> Any:
-    """Return a function of parameters, layout, work and such arrays, that compares their types."""
+def types_of(*names: str, dimensions: int = 1, shared: bool = False) -> Any:
+    """Return a function of parameters, layout, work and such arrays, that compares their types.
+
+    Work that a block shares must be contiguous.
+    """
 
     def compare(parameters: Any, layout: Any, work: Any, a: Any, b: Any, c: Any) -> None:
         dtype = str(getattr(parameters, "dtype", "float64"))
         dtype = dtype if dtype in _FLOATS else "float64"
         _expected("parameters", parameters, dtype, 1, True)
         _expected("layout", layout, "int64", 1, True)
-        _expected("work", work, dtype, 1, dimensions == 2)
+        _expected("work", work, dtype, 1, shared)
         for name, found in zip(names, (a, b, c), strict=False):
             if not (name in ("dx", "gradient") and _is_none(found)):
                 _expected(name, found, dtype, dimensions, False)
@@ -106,6 +109,13 @@ def output_fits(layout: Any, out: Any) -> None:
     """Raise unless an array is of size n_y."""
     if out.size != layout[SIZES + layout[LAYERS]]:
         raise ValueError("fastnn.inside.cuda: out or v has not the size n_y of the layout")
+
+
+@device
+def jacobian_fits(layout: Any, J: Any) -> None:
+    """Raise unless there is a row for each output, and a column for each input."""
+    if J.shape[0] != layout[SIZES + layout[LAYERS]] or J.shape[1] != layout[SIZES]:
+        raise ValueError("fastnn.inside.cuda: out has not n_y rows and n_x columns of the layout")
 
 
 @device

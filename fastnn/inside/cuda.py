@@ -39,13 +39,16 @@ from ._cuda_checks import (
     block_fits,
     gradient_fits,
     input_fits,
+    jacobian_fits,
     output_fits,
     parameters_fit,
     types_of,
     work_fits,
 )
 
-__all__ = ["forward", "forward_block", "jvp", "linearize", "shared_bytes", "vjp", "work_size"]
+__all__ = [
+    "forward", "forward_block", "jacobian", "jvp", "linearize", "shared_bytes", "vjp", "work_size"
+]  # fmt: skip
 
 
 # ------------------------------------------------------------------ on the host
@@ -131,7 +134,8 @@ def _sizes(net: Network) -> list[int]:
 _types_of_one = types_of("x", "out")
 _types_of_vjp = types_of("v", "dx", "gradient")
 _types_of_jvp = types_of("t", "out")
-_types_of_block = types_of("X", "out", dimensions=2)
+_types_of_block = types_of("X", "out", dimensions=2, shared=True)
+_types_of_jacobian = types_of("out", dimensions=2)
 
 
 @_device
@@ -196,8 +200,8 @@ def forward(parameters: Any, layout: Any, x: Any, out: Any, work: Any) -> None:
 def linearize(parameters: Any, layout: Any, x: Any, out: Any, work: Any) -> None:
     """Put the output for one example into ``out``, and keep in ``work`` what derivatives need.
 
-    :func:`vjp` and :func:`jvp` with the same ``work`` are then those at x, as often as they are
-    called, until the next ``linearize``. The parameters must not change between.
+    :func:`vjp`, :func:`jvp` and :func:`jacobian` with the same ``work`` are then those at x, as
+    often as they are called, until the next ``linearize``. The parameters must not change between.
 
     Parameters
     ----------
@@ -289,6 +293,36 @@ def jvp(parameters: Any, layout: Any, t: Any, out: Any, work: Any) -> None:
     input_fits(layout, t)
     output_fits(layout, out)
     _kernels.jvp(out, parameters, layout, t, work)
+
+
+@_device
+def jacobian(parameters: Any, layout: Any, out: Any, work: Any) -> None:
+    """Put dA/dx, all derivatives of the output by the input, into ``out``: called by one thread.
+
+    The Jacobian at the x of the last :func:`linearize`.
+
+    Parameters
+    ----------
+    parameters, layout, work : array
+        As for that ``linearize``.
+    out : array, (n_y, n_x)
+        Where it goes; any strides. Row i holds the derivatives of output i.
+
+    Raises
+    ------
+    TypingError, TypeError, ValueError
+        As for :func:`forward`.
+
+    Notes
+    -----
+    One row after another: n_y times the operations of :func:`vjp` without a gradient, whose bits
+    each row has. Where n_x is far below n_y, calls of :func:`jvp` are cheaper.
+    """
+    _types_of_jacobian(parameters, layout, work, out, None, None)
+    parameters_fit(parameters, layout)
+    work_fits(layout, work, True)
+    jacobian_fits(layout, out)
+    _kernels.jacobian(out, parameters, layout, work)
 
 
 @_device

@@ -29,7 +29,7 @@ from .memory import is_aligned16, quad, store, value
 from .scalars import exp
 from .softmax import larger
 
-__all__ = ["forward", "jvp", "linearize", "places", "units", "vjp"]
+__all__ = ["forward", "jacobian", "jvp", "linearize", "places", "units", "vjp"]
 
 
 @device
@@ -247,12 +247,29 @@ def linearize(out, parameters, layout, x, work):
 @device
 def vjp(dx, gradient, parameters, layout, v, work):
     """Dx = v^T dA_L/dx, and v^T dA_L/dtheta is added to the gradient, where these are not None."""
+    read(work, 0, v, units(layout, value(layout, LAYERS)))
+    backward(dx, gradient, parameters, layout, work)
+
+
+@device
+def jacobian(J, parameters, layout, work):
+    """J = dA_L/dx, (n_y, n_x), one row after another."""
+    n = units(layout, value(layout, LAYERS))
+    zero, one = type(value(work, 0))(0), type(value(work, 0))(1)
+    for row in range(n):
+        for i in range(n):
+            store(work, i, one if i == row else zero)
+        backward(J[row], None, parameters, layout, work)
+
+
+@device
+def backward(dx, gradient, parameters, layout, work):
+    """Do what ``vjp`` does, for v at P."""
     layers = value(layout, LAYERS)
     q, total = places(layout)
     d, n, place = 0, units(layout, layers), parameters.size
     A = 2 * q + total - n
     D = A + total - units(layout, 0)
-    read(work, d, v, n)
     through_activation(work, d, D, A, n, activation(layout, layers))
     for back in range(layers):
         l = layers - back

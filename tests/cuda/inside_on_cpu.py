@@ -59,12 +59,13 @@ ROUNDINGS = 100
 
 
 @numba.njit
-def derivatives(parameters, layout, X, out, v, dx, gradients, t, tangent, work):
+def derivatives(parameters, layout, X, out, v, dx, gradients, t, tangent, J, work):
     for i in range(X.shape[0]):
         mine = work[:, i]
         inside.cuda.linearize(parameters, layout, X[i], out[i], mine)
         inside.cuda.vjp(parameters, layout, v[i], dx[i], gradients[:, i], mine)
         inside.cuda.jvp(parameters, layout, t[i], tangent[i], mine)
+        inside.cuda.jacobian(parameters, layout, J[i], mine)
 
 
 @numba.njit
@@ -98,8 +99,9 @@ def check(sizes, names, dtype, shift):
     T = normal(M, sizes[0], dtype=dtype, seed=6)
     out, tangent, again = np.full((3, M, sizes[-1]), np.nan, dtype)
     dx, gradients = np.full((M, sizes[0]), np.nan, dtype), np.zeros((parameters.size, M), dtype)
+    J = np.full((M, sizes[-1], sizes[0]), np.nan, dtype)
     work = np.full((inside.cuda.work_size(net, derivatives=True), M), np.nan, dtype)
-    derivatives(parameters, layout, X, out, V, dx, gradients, T, tangent, work)
+    derivatives(parameters, layout, X, out, V, dx, gradients, T, tangent, J, work)
     assert_near(out.T, reference.network_forward(parameters, sizes, names, X.T))
     for i in range(M):
         at = parameters, sizes, names, X[i]
@@ -107,6 +109,7 @@ def check(sizes, names, dtype, shift):
         assert_near(dx[i], by_x)
         assert_near(gradients[:, i], by_theta)
         assert_near(tangent[i], reference.jvp(*at, T[i]))
+        assert_near(J[i], reference.jacobian(*at))
     outputs(parameters, layout, X, again, np.full(inside.cuda.work_size(net), np.nan, dtype))
     assert_near(again, out)
     for start in (0, 1):

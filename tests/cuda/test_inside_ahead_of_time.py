@@ -30,14 +30,15 @@ CAPS = {
     "examples_in_columns": (48, 64),
     "derivatives": (80, 128),
     "derivatives_in_columns": (96, 128),
+    "jacobians": (96, 128),
     "blocks": (128, 168),
 }
-LOCAL = ("examples", "derivatives")
+LOCAL = ("examples", "derivatives", "jacobians")
 
 
 def work_size(name):
     inside = importlib.import_module("fastnn.inside.cuda")
-    return inside.work_size(NETWORK, derivatives=name.startswith("derivatives"))
+    return inside.work_size(NETWORK, derivatives="examples" not in name)
 
 
 def kernel(name, real):
@@ -51,7 +52,8 @@ def kernel(name, real):
         made = made(scalar, work_size(name))
     elif name == "blocks":
         made = made(scalar)
-    count = {"examples": 2, "examples_in_columns": 3, "derivatives": 7, "blocks": 2}.get(name, 8)
+    counts = {"examples": 2, "examples_in_columns": 3, "derivatives": 7, "jacobians": 5}
+    count = 2 if name == "blocks" else counts.get(name, 8)
     last = (types.int64,) if name == "blocks" else ()
     return made, types.void(vector, layout, *[rows] * count, *last)
 

@@ -128,12 +128,27 @@ def check_derivatives(cuda, kernels, ours, case):
     np.testing.assert_allclose(again.T, 2 * gradients, rtol=0, atol=rounding)
 
 
+def check_jacobians(cuda, kernels, ours, case):
+    net, dtype = case.net, case.net.dtype
+    n_x, n_y = net.sizes[0], net.sizes[-1]
+    X, out = normal(M, n_x, dtype=dtype), np.full((M, n_y), np.nan, dtype)
+    found, rows = np.full((2, M * n_y, n_x), np.nan, dtype)
+    kernel = cuda.jit(kernels.jacobians(numba_type(dtype), ours.work_size(net, derivatives=True)))
+    kernel[2, 3](*case.told, X, out, found, rows, np.eye(n_y, dtype=dtype))
+    np.testing.assert_array_equal(found, rows)
+    for x, J in zip(X, found.reshape(M, n_y, n_x), strict=True):
+        case.x, told = x, (case.parameters, net.sizes, net.activations, x)
+        size = sizes_of_terms(case, np.ones(n_y), np.ones(n_x))[1]
+        assert_close(J, lambda kind, t=told: reference.jacobian(*t, dtype=kind), size)
+
+
 @every_type
 @every_size
 def test_every_shape(cuda, kernels, ours, sizes, dtype):
     case = Case(sizes, activations(sizes), dtype)
     check_examples(cuda, kernels, ours, case)
     check_derivatives(cuda, kernels, ours, case)
+    check_jacobians(cuda, kernels, ours, case)
 
 
 @every_type
@@ -143,6 +158,7 @@ def test_every_activation(cuda, kernels, ours, activation, dtype):
         case = Case([3, 6, 3], names, dtype)
         check_examples(cuda, kernels, ours, case)
         check_derivatives(cuda, kernels, ours, case)
+        check_jacobians(cuda, kernels, ours, case)
 
 
 @every_type
@@ -326,6 +342,18 @@ def test_wrong_calls_of_a_block(cuda, kernels, change, error, text):
     kernel = cuda.jit(kernels.blocks(numba_type(np.float32)))
     with pytest.raises(error, match=text):
         kernel[1, 1, 0, right["bytes"]](*case.told, right["X"], right["out"], 6)
+
+
+def test_a_jacobian_of_another_shape(cuda, kernels, ours):
+    case = Case([3, 5, 2], ["tanh", "identity"], np.float32)
+    kernel = cuda.jit(kernels.jacobians(numba_type(np.float32), ours.work_size(case.net, True)))
+    X, out, unit = np.zeros((1, 3), np.float32), np.zeros((1, 2), np.float32), np.eye(2, 2)
+    right = np.zeros((2, 3), np.float32)
+    for wrong in (right[:1], np.zeros((2, 4), np.float32)):
+        with pytest.raises(ValueError, match="out has not n_y rows and n_x columns"):
+            kernel[1, 1](*case.told, X, out, wrong, right, unit.astype(np.float32))
+    with pytest.raises(TypeError, match="out must be an array of float32 with 2"):
+        kernel[1, 1](*case.told, X, out, np.zeros((2, 3)), right, unit.astype(np.float32))
 
 
 def test_wrong_calls_for_derivatives(cuda, kernels, ours):

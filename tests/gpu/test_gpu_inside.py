@@ -153,6 +153,24 @@ def test_derivatives(cuda, ours, kernels, scalar, sizes, dtype):
 
 
 @both_types
+def test_jacobians(cuda, ours, kernels, scalar, dtype):
+    net, m = network(NETWORKS[0], "silu", "softmax", dtype), sized(100, 4)
+    n_x, n_y = net.sizes[0], net.sizes[-1]
+    X = normal(m, n_x, dtype=dtype)
+    told = on_device(cuda, inside.parameters(net), inside.layout(net), X)
+    out = cuda.to_device(np.full((m, n_y), np.nan, dtype))
+    J, rows = (cuda.to_device(np.full((m * n_y, n_x), np.nan, dtype)) for _ in range(2))
+    kernel = cuda.jit(kernels.jacobians(scalar(dtype), ours.work_size(net, derivatives=True)))
+    kernel[blocks_for(m), THREADS](*told, out, J, rows, np.eye(n_y, dtype=dtype))
+    found = J.copy_to_host()
+    np.testing.assert_array_equal(found, rows.copy_to_host())
+    for i in range(0, m, sized(20, 1)):
+        at, mine = (net.parameters, net.sizes, net.activations, X[i]), slice(i * n_y, (i + 1) * n_y)
+        scale = max(1.0, np.abs(X[i]).max())
+        assert_near(found[mine], lambda kind, at=at: reference.jacobian(*at, dtype=kind), scale)
+
+
+@both_types
 def test_parameters_and_shared_memory_that_begin_anywhere(cuda, ours, kernels, scalar, dtype):
     net = network(NETWORKS[0], dtype=dtype)
     X = normal(net.sizes[0], sized(50, 6), dtype=dtype)
