@@ -41,6 +41,11 @@ def reporter(
             yield lambda history: show(len(history.cost), history)
 
 
+def ends(said: Any) -> bool:
+    """Return whether a callable's answer ends training: True does; a count or an array does not."""
+    return isinstance(said, bool | np.bool_) and bool(said)
+
+
 @contextmanager
 def counter(
     progress: bool | Callable[[int, int, History], Any], networks: int
@@ -49,9 +54,7 @@ def counter(
     if callable(progress):
 
         def told(done: int, place: int, history: History) -> bool:
-            said = progress(done, place, history)
-            # As between epochs: a count or an array that a callable returns ends nothing.
-            return isinstance(said, bool | np.bool_) and bool(said)
+            return ends(progress(done, place, history))
 
         yield told
     elif not progress:

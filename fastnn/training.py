@@ -24,7 +24,7 @@ from .history import History, Momentum
 from .kernels.codes import OPTIMIZERS
 from .kernels.structures import Progress, Rule
 from .optimizers import SGD, Optimizer
-from .progress import reporter
+from .progress import ends, reporter
 from .schedules import ReduceOnPlateau, Schedule
 
 if TYPE_CHECKING:
@@ -459,7 +459,7 @@ class _Run:
         self._rates.note(history, len(history.cost) - 1)
         self._record_seconds()
         said = report(history)
-        if isinstance(said, bool | np.bool_) and said and history.stopped == "epochs":
+        if ends(said) and history.stopped == "epochs":
             history.stopped = "progress"
         if self._saved is not None:
             self._saved.note(history)

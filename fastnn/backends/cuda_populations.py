@@ -226,7 +226,9 @@ class _Gang:
         fits = self._fits
         histories = [History(first_epoch=fit.first_epoch) for fit in fits]
         watched = fits[0].held_out is not None
-        values = max(TOLD * len({self._alike(k) for k in range(len(fits))}), len(fits))
+        # Those with as many steps in an epoch remain alike.
+        alike = {(self._alike(k), steps) for k, steps in enumerate(self._epoch_steps)}
+        values = max(TOLD * len(alike), len(fits))
         most = max(1, _VALUES // (values * max(self._epoch_steps)))
         epochs, begin = 1, time.perf_counter()
         try:
